@@ -1,0 +1,1 @@
+"""Model: the network, its training and its generation. Knows nothing of the platform."""

@@ -1,0 +1,126 @@
+"""One rank of a training run: `python -m model.train_worker REQUEST.json`, started by the launcher or by torchrun.
+
+RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT come from the environment. Standard output carries events
+as JSON lines and nothing else: reports from rank 0, a failure from any rank. Exit codes: 0 done, 1 failed,
+PREEMPTED asked to stop and saved.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from model.batches import ShortCorpusError, TrainBatches, validation_batches
+from model.checkpoint import CheckpointStore
+from model.durable_files import write_durably
+from model.engine import Engine
+from model.event_stream import EventWriter, Failure
+from model.metrics_log import MetricsLog
+from model.parent_watch import die_with_parent
+from model.reporting import SilentSink, reporting_to
+from model.text_codec import ByteLevelCodec, TextCodecError
+from model.token_shards import TokenShardError, TokenShards
+from model.train_request import CHECKPOINTS_DIR, METRICS_FILE, PREEMPTED, TrainRequest
+from model.training_errors import CheckpointError, TrainingFailedError, TrainingPreemptedError
+from model.training_loop import TrainingRun
+from model.transformer import CodeModel, initialize
+
+
+def main() -> int:
+    """Train as the request says; returns the exit code."""
+    arguments = _arguments()
+    if arguments.parent is not None:
+        die_with_parent(arguments.parent, sys.stdin.fileno())
+    events = EventWriter(_take_standard_output())
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    request = TrainRequest.model_validate_json(arguments.request.read_bytes())
+    try:
+        with reporting_to(events if int(os.environ["RANK"]) == 0 else SilentSink()):
+            _train(request, stop)
+    except (TrainingFailedError, TokenShardError, ShortCorpusError, TextCodecError) as error:
+        events.write(Failure(kind=type(error).__name__, text=str(error)))
+        return PREEMPTED if isinstance(error, TrainingPreemptedError) else 1
+    return 0
+
+
+def _train(request: TrainRequest, stop: threading.Event) -> None:
+    config, context_length = request.pretrain, request.model.context_length_tokens
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if world_size != config.num_processes:
+        raise CheckpointError(
+            f"{world_size} processes were started for pretrain.num_processes {config.num_processes}; start as many"
+        )
+    _make_deterministic(config.threads_per_process)
+    shards = TokenShards(request.token_shards)
+    batches = TrainBatches(shards, ByteLevelCodec.read(request.tokenizer), config, context_length)
+    model = CodeModel(request.model, shards.vocab_size)
+    initialize(model, request.model, config.seed)
+    engine = Engine(model, config, int(os.environ["LOCAL_RANK"]))
+    metrics = MetricsLog(request.work_dir / METRICS_FILE) if rank == 0 else MetricsLog.unread()
+    TrainingRun(
+        config=config,
+        context_length=context_length,
+        engine=engine,
+        batches=batches,
+        validation=validation_batches(shards, config, context_length, rank),
+        checkpoints=CheckpointStore(
+            request.work_dir / CHECKPOINTS_DIR, request.run_digest(), rank, world_size, engine.exchange
+        ),
+        metrics=metrics,
+        stop_requested=stop.is_set,
+    ).to_the_end()
+    weights = engine.full_weights()
+    if rank == 0:
+        _write_artifact(request, shards.vocab_size, safetensors.torch.save(weights, {"format": "pt"}), metrics)
+    engine.close()
+
+
+def _write_artifact(request: TrainRequest, vocab_size: int, weights: bytes, metrics: MetricsLog) -> None:
+    """The three files of the checkpoint artifact."""
+    described = {"model": request.model.model_dump(mode="json"), "vocab_size": vocab_size}
+    write_durably(request.out / "model.safetensors", weights)
+    write_durably(request.out / "model_config.json", json.dumps(described, indent=2, sort_keys=True).encode() + b"\n")
+    write_durably(request.out / METRICS_FILE, metrics.content())
+
+
+def _make_deterministic(threads: int) -> None:
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    # Otherwise every new tensor is filled with NaN first, which guards against a bug that tests would show anyway.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _take_standard_output() -> int:
+    """A private descriptor for events; what anyone prints goes to standard error from now on."""
+    sys.stdout.flush()
+    events = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return events
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="One rank of a training run.")
+    parser.add_argument("request", type=Path, help="TrainRequest as a JSON file")
+    parser.add_argument(
+        "--parent", type=int, help="end when this process ends; standard input is a pipe that it holds open"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    try:
+        exit_code = main()
+    except BaseException:  # noqa: BLE001 - printed as Python would, then the exit below
+        traceback.print_exc()
+        exit_code = 1
+    sys.stderr.flush()
+    # Not sys.exit: with threads of gloo still alive, the teardown of torch sometimes aborts a run that is done.
+    os._exit(exit_code)

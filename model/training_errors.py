@@ -1,0 +1,18 @@
+"""What can go wrong in a training run, each as one sentence: what, which value, the mend.
+
+TrainingFailedError           the run stopped before its last step; its last checkpoint stands
+|-- CheckpointError           a checkpoint belongs to another run
+`-- TrainingPreemptedError    the run was asked to stop and has saved itself; start it again to go on
+"""
+
+
+class TrainingFailedError(Exception):
+    """A training run stopped before its last step."""
+
+
+class CheckpointError(TrainingFailedError):
+    """A checkpoint belongs to another run."""
+
+
+class TrainingPreemptedError(TrainingFailedError):
+    """The run was asked to stop; it saved its last step first."""

@@ -1,0 +1,105 @@
+"""The training run, to be read as a method section: every step is a function of its number and of the weights.
+
+Batches, learning rate and validation windows are computed from the step, so a run that was stopped anywhere goes on
+from its last checkpoint and ends in the same bits.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from model.batches import Batch, TrainBatches
+from model.checkpoint import CheckpointStore
+from model.config import PretrainConfig
+from model.engine import Engine
+from model.metrics_log import MetricsLog
+from model.reporting import current_sink
+from model.schedule import learning_rate
+from model.training_errors import TrainingFailedError, TrainingPreemptedError
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What one rank needs for the whole run. All ranks call `to_the_end` together."""
+
+    config: PretrainConfig
+    context_length: int
+    engine: Engine
+    batches: TrainBatches
+    validation: Sequence[Batch]
+    checkpoints: CheckpointStore
+    metrics: MetricsLog
+    stop_requested: Callable[[], bool]
+    """Whether this rank was asked to stop; one rank's word is enough."""
+
+    def to_the_end(self) -> None:
+        """Train from the last checkpoint, or from the start, to the last step; its checkpoint is then written.
+
+        TrainingFailedError if a loss or gradient is not finite or the disk is full; TrainingPreemptedError, after
+        saving, if a rank was asked to stop; CheckpointError if the last checkpoint belongs to another run.
+        """
+        for step in range(self._resume() + 1, self.config.num_steps + 1):
+            started = perf_counter()
+            rate = learning_rate(self.config, step)
+            outcome = self.engine.train_step(self.batches.batch(step - 1, self.engine.rank), rate)
+            seconds = perf_counter() - started
+
+            measured = {"loss": outcome.loss, "learning_rate": rate, "gradient_norm": outcome.gradient_norm}
+            last = step == self.config.num_steps
+            if last or step % self.config.validate_every_steps == 0:
+                measured["validation_loss"] = self.engine.evaluate(self.validation)
+            self._require_finite(measured, step)
+            self.metrics.append({"step": step, "tokens": step * self._tokens_per_step} | measured)
+            self._report(step, measured, seconds)
+
+            stop = self._any_rank_asked_to_stop()
+            if last or stop or step % self.config.checkpoint_every_steps == 0:
+                self._save(step)
+            if stop and not last:
+                raise TrainingPreemptedError(
+                    f"training was asked to stop and has saved step {step} of {self.config.num_steps}; start it "
+                    "again to go on"
+                )
+
+    def _resume(self) -> int:
+        """The step that the run goes on from, 0 at the start; state and metrics are as they were then."""
+        checkpoint = self.checkpoints.load_latest(current_sink().note)
+        if checkpoint:
+            self.engine.import_state(checkpoint.state)
+            current_sink().note(f"resumed at step {checkpoint.step}")
+        self.metrics.restart(checkpoint.metrics if checkpoint else b"")
+        step = checkpoint.step if checkpoint else 0
+        current_sink().progress(step, self.config.num_steps, "steps")
+        return step
+
+    def _save(self, step: int) -> None:
+        started = perf_counter()
+        self.checkpoints.save(
+            step,
+            samples=step * self.config.global_batch_size,
+            state=self.engine.export_state(),
+            weights=self.engine.full_weights(),
+            metrics=self.metrics.content(),
+        )
+        current_sink().metrics({"checkpoint_seconds": perf_counter() - started}, step)
+
+    def _report(self, step: int, measured: Mapping[str, float], seconds: float) -> None:
+        speed = {"seconds_per_step": seconds, "tokens_per_second": self._tokens_per_step / seconds}
+        current_sink().metrics({**measured, **speed}, step)
+        current_sink().progress(step, self.config.num_steps, "steps")
+
+    def _any_rank_asked_to_stop(self) -> bool:
+        return b"\1" in self.engine.exchange(b"\1" if self.stop_requested() else b"\0")
+
+    def _require_finite(self, measured: Mapping[str, float], step: int) -> None:
+        for name, value in measured.items():
+            if not math.isfinite(value):
+                raise TrainingFailedError(
+                    f"training diverged at step {step}: {name} is {value}; lower pretrain.learning_rate (now "
+                    f"{self.config.learning_rate}) or raise pretrain.warmup_steps (now {self.config.warmup_steps})"
+                )
+
+    @property
+    def _tokens_per_step(self) -> int:
+        return self.config.global_batch_size * self.context_length

@@ -1,0 +1,52 @@
+"""One thread for torch, and a small real tokenizer and network."""
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from model.config import ModelConfig
+from model.special_tokens import SPECIAL_TOKENS
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    """A byte-level BPE of 320 entries, made as the step train_tokenizer makes its own."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    made.decoder = decoders.ByteLevel()
+    made.train_from_iterator(
+        ["def add(first, second):\n    return first + second\n", "f\u00fcr jede Gr\u00f6\u00dfe: 12, 34 \u4f60\u597d\n"]
+        * 20,
+        trainers.BpeTrainer(
+            vocab_size=320,
+            special_tokens=list(SPECIAL_TOKENS),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    return made
+
+
+@pytest.fixture(scope="session")
+def small_config() -> ModelConfig:
+    """Two layers that compute everything a large one does."""
+    return ModelConfig(
+        family="gpt_bigcode",
+        num_layers=2,
+        hidden_size=24,
+        num_heads=3,
+        feed_forward_size=40,
+        context_length_tokens=32,
+        layer_norm_epsilon=1e-5,
+        init_std=0.2,
+    )

@@ -1,0 +1,190 @@
+"""What is written is what is read, and damage is named."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.special_tokens import END_OF_TEXT
+from model.token_shards import ShardWriter, TokenShardError, TokenShards
+
+VOCAB_SIZE = 50
+documents = st.lists(st.lists(st.integers(1, VOCAB_SIZE - 1), max_size=12), max_size=12)
+
+
+def write(out, split_documents, shard_tokens=10, split="train"):
+    writer = ShardWriter(out, shard_tokens, VOCAB_SIZE)
+    for document in split_documents:
+        writer.add(split, np.array(document, np.uint16), num_bytes=3 * len(document))
+    return writer.close()
+
+
+def mend_manifest(path, **changes):
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | changes))
+
+
+@given(documents=documents, shard_tokens=st.integers(1, 30), data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_any_window_is_that_part_of_the_stream(tmp_path_factory, documents, shard_tokens, data):
+    out = tmp_path_factory.mktemp("shards")
+    manifest = write(out, documents, shard_tokens)
+    stream = [token for document in documents for token in [*document, END_OF_TEXT]]
+    shards = TokenShards(out)
+    shards.verify()
+    assert shards.num_tokens("train") == len(stream)
+    assert shards.num_documents("train") == len(documents)
+    assert shards.num_bytes("train") == 3 * sum(map(len, documents))
+    assert manifest == json.loads((out / "manifest.json").read_text())
+    if documents:
+        start = data.draw(st.integers(0, len(stream)))
+        length = data.draw(st.integers(0, len(stream) - start))
+        window = shards.window("train", start, length)
+        assert window.dtype == np.int64
+        assert window.tolist() == stream[start : start + length]
+
+
+@given(documents=documents, shard_tokens=st.integers(1, 30))
+@settings(max_examples=30, deadline=None)
+def test_shards_close_at_the_first_document_border_past_their_size(tmp_path_factory, documents, shard_tokens):
+    manifest = write(tmp_path_factory.mktemp("shards"), documents, shard_tokens)
+    lengths = [len(document) + 1 for document in documents]
+    for shard in manifest["splits"].get("train", {"shards": []})["shards"]:
+        own, lengths = lengths[: shard["documents"]], lengths[shard["documents"] :]
+        assert sum(own) == shard["tokens"]
+        assert sum(own[:-1]) < shard_tokens
+        assert sum(own) >= shard_tokens or not lengths
+    assert not lengths
+
+
+def test_the_same_documents_give_the_same_bytes(tmp_path):
+    for name in ("once", "again"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, [[1, 2, 3], [4] * 9, [5]])
+    files = sorted(path.name for path in (tmp_path / "once").iterdir())
+    assert files == ["manifest.json", "train-00000.bin", "train-00001.bin"]
+    for name in files:
+        assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_tokens_are_little_endian_pairs_of_bytes(tmp_path):
+    write(tmp_path, [[1, 49]])
+    assert (tmp_path / "train-00000.bin").read_bytes() == bytes([1, 0, 49, 0, 0, 0])
+
+
+def test_splits_are_streams_of_their_own(tmp_path):
+    writer = ShardWriter(tmp_path, 100, VOCAB_SIZE)
+    writer.add("train", [1, 2], num_bytes=2)
+    writer.add("test", [3], num_bytes=1)
+    writer.add("train", [4], num_bytes=1)
+    writer.close()
+    shards = TokenShards(tmp_path)
+    assert shards.splits == ("test", "train")
+    assert shards.window("train", 0, 5).tolist() == [1, 2, 0, 4, 0]
+    assert shards.window("test", 0, 2).tolist() == [3, 0]
+    assert shards.num_tokens("validation") == shards.num_documents("validation") == 0
+    assert shards.num_bytes("validation") == 0
+
+
+@pytest.mark.parametrize(("start", "length"), [(-1, 2), (0, 5), (4, 1), (0, -1)])
+def test_a_window_outside_the_stream_is_an_index_error(tmp_path, start, length):
+    write(tmp_path, [[1, 2, 3]])
+    with pytest.raises(IndexError, match="of 4"):
+        TokenShards(tmp_path).window("train", start, length)
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ([1, VOCAB_SIZE], f"token id {VOCAB_SIZE}, beyond the vocabulary of {VOCAB_SIZE}"),
+        ([-1, 2], "token id -1, beyond"),
+        ([1, 70_000], "token id 70000, beyond"),
+        ([1, END_OF_TEXT, 2], "end-of-text id 0 inside"),
+        (np.array([1.5]), "1-dimensional array of float64"),
+        (np.array([[1]]), "2-dimensional array"),
+    ],
+)
+def test_the_writer_refuses_what_is_no_document(tmp_path, document, said):
+    with pytest.raises(TokenShardError, match=said):
+        ShardWriter(tmp_path, 10, VOCAB_SIZE).add("train", document, num_bytes=1)
+
+
+def test_a_missing_manifest_is_named(tmp_path):
+    with pytest.raises(TokenShardError, match=r"manifest\.json cannot be read .*tokenize the corpus again"):
+        TokenShards(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"dtype": "uint32"}, "dtype: .*'uint32'"),
+        ({"format": 2}, "format: .*2"),
+        ({"splits": 3}, "splits: "),
+        ({"surprise": 1}, "surprise: "),
+        ({"vocab_size": 10}, "token id 49, beyond the vocabulary of 10"),
+    ],
+)
+def test_a_manifest_that_is_wrong_is_refused(tmp_path, changes, said):
+    write(tmp_path, [[1, 49]])
+    mend_manifest(tmp_path, **changes)
+    with pytest.raises(TokenShardError, match=said):
+        TokenShards(tmp_path).verify()
+
+
+def test_a_manifest_cannot_point_outside_its_directory(tmp_path):
+    manifest = write(tmp_path, [[1]])
+    manifest["splits"]["train"]["shards"][0]["file"] = "../train-00000.bin"
+    mend_manifest(tmp_path, **manifest)
+    with pytest.raises(TokenShardError, match="file"):
+        TokenShards(tmp_path)
+
+
+def test_totals_that_do_not_add_up_are_refused(tmp_path):
+    manifest = write(tmp_path, [[1]])
+    manifest["splits"]["train"]["tokens"] = 3
+    mend_manifest(tmp_path, **manifest)
+    with pytest.raises(TokenShardError, match="3 tokens, but its shards have 2"):
+        TokenShards(tmp_path)
+
+
+def test_a_truncated_shard_is_refused_at_once(tmp_path):
+    write(tmp_path, [[1, 2, 3]])
+    os.truncate(tmp_path / "train-00000.bin", 7)
+    with pytest.raises(TokenShardError, match="7 bytes, but the manifest's 4 tokens of uint16 take 8"):
+        TokenShards(tmp_path)
+
+
+def test_a_missing_shard_is_refused_at_once(tmp_path):
+    write(tmp_path, [[1, 2, 3]])
+    (tmp_path / "train-00000.bin").unlink()
+    with pytest.raises(TokenShardError, match=r"train-00000\.bin cannot be read"):
+        TokenShards(tmp_path)
+
+
+def test_one_changed_byte_is_found_by_verify(tmp_path):
+    write(tmp_path, [[1, 2, 3]])
+    raw = bytearray((tmp_path / "train-00000.bin").read_bytes())
+    raw[2] ^= 1
+    (tmp_path / "train-00000.bin").write_bytes(raw)
+    with pytest.raises(TokenShardError, match="has sha256"):
+        TokenShards(tmp_path).verify()
+
+
+def test_a_wrong_number_of_documents_is_found_by_verify(tmp_path):
+    manifest = write(tmp_path, [[1], [2]])
+    manifest["splits"]["train"]["shards"][0]["documents"] = 1
+    mend_manifest(tmp_path, **manifest)
+    with pytest.raises(TokenShardError, match="holds 2 documents, not the manifest's 1"):
+        TokenShards(tmp_path).verify()
+
+
+def test_a_token_beyond_the_vocabulary_is_refused_by_the_window_that_holds_it(tmp_path):
+    write(tmp_path, [[1, 49, 2]])
+    mend_manifest(tmp_path, vocab_size=49)
+    shards = TokenShards(tmp_path)
+    assert shards.window("train", 2, 2).tolist() == [2, 0]
+    with pytest.raises(TokenShardError, match="token id 49"):
+        shards.window("train", 0, 2)
