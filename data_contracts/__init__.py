@@ -1,0 +1,1 @@
+"""Data contracts: what an artifact owes its readers."""

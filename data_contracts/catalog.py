@@ -1,0 +1,19 @@
+"""Which artifact has which contract: one literal table, in the order of the pipeline."""
+
+from data_contracts.clean_files import CLEAN_FILES
+from data_contracts.contract import Contract
+from data_contracts.eval_report import EVAL_REPORT
+from data_contracts.raw_files import RAW_FILES
+from data_contracts.token_shards import TOKEN_SHARDS
+
+CONTRACTS: dict[str, Contract] = {
+    "raw_files": RAW_FILES,
+    "clean_files": CLEAN_FILES,
+    "token_shards": TOKEN_SHARDS,
+    "eval_report": EVAL_REPORT,
+}
+
+
+def contract_for(artifact: str) -> Contract | None:
+    """The artifact's contract; None for one that is held to none."""
+    return CONTRACTS.get(artifact)

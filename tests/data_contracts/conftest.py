@@ -1,0 +1,139 @@
+"""Small artifacts that keep their contracts; a test breaks one thing and looks at the report."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data_contracts.columns import CODE_FILES, DROPPED_FILES
+
+Row = dict[str, Any]
+
+
+def code_file(number: int, **changes: Any) -> Row:
+    content = f"print({number})\n"
+    sha256 = hashlib.sha256(content.encode()).hexdigest()
+    row: Row = {
+        "file_id": hashlib.sha256(f"id {number}".encode()).hexdigest()[:32],
+        "content": content,
+        "content_sha256": sha256,
+        "size_bytes": len(content),
+        "source": "cpython-stdlib",
+        "repository": "python/cpython",
+        "path": f"Lib/module_{number}.py",
+        "commit": None,
+        "license": "Python-2.0",
+        "language": "python",
+        "extension": ".py",
+        "stars": 60_000,
+        "split": None,
+    }
+    return row | changes
+
+
+def dropped_file(number: int, **changes: Any) -> Row:
+    row: Row = {
+        "file_id": hashlib.sha256(f"dropped {number}".encode()).hexdigest()[:32],
+        "source": "cpython-stdlib",
+        "repository": "python/cpython",
+        "path": f"Lib/dropped_{number}.py",
+        "commit": None,
+        "size_bytes": 7,
+        "rule": "max_line_length",
+        "value": "1874",
+        "threshold": "1000",
+        "detail": "",
+    }
+    return row | changes
+
+
+def nullable(schema: pa.Schema) -> pa.Schema:
+    """The schema as a careless writer would have it, so that a test can write nulls."""
+    return pa.schema([field.with_nullable(True) for field in schema])
+
+
+def write_files(
+    out: Path,
+    rows: list[Row],
+    dropped: list[Row] | None = None,
+    schema: pa.Schema = CODE_FILES,
+    rows_per_shard: int = 50,
+) -> Path:
+    """A table of files in shards; row groups of 20 rows, so that a shard has several."""
+    out.mkdir(parents=True, exist_ok=True)
+    for shard, start in enumerate(range(0, len(rows), rows_per_shard)):
+        table = pa.Table.from_pylist(rows[start : start + rows_per_shard], schema=schema)
+        pq.write_table(table, out / f"files-{shard:05d}.parquet", row_group_size=20, write_page_checksum=True)
+    pq.write_table(pa.Table.from_pylist(dropped or [], schema=nullable(DROPPED_FILES)), out / "dropped.parquet")
+    return out
+
+
+def token_manifest() -> dict[str, Any]:
+    splits: dict[str, Any] = {}
+    for split, sizes in {"train": [60_000, 45_000], "validation": [300], "test": [200]}.items():
+        shards = [
+            {
+                "file": f"{split}-{number:05d}.bin",
+                "tokens": tokens,
+                "documents": 10,
+                "sha256": hashlib.sha256(bytes(2 * tokens)).hexdigest(),
+            }
+            for number, tokens in enumerate(sizes)
+        ]
+        splits[split] = {
+            "shards": shards,
+            "tokens": sum(sizes),
+            "documents": 10 * len(sizes),
+            "bytes": 3 * sum(sizes),
+        }
+    return {"format": 1, "dtype": "uint16", "vocab_size": 4096, "splits": splits}
+
+
+def write_tokens(out: Path, manifest: dict[str, Any] | None = None) -> Path:
+    """The shard files of the good manifest beside the given one."""
+    out.mkdir(parents=True, exist_ok=True)
+    for split in token_manifest()["splits"].values():
+        for shard in split["shards"]:
+            (out / shard["file"]).write_bytes(bytes(2 * shard["tokens"]))
+    (out / "manifest.json").write_text(json.dumps(manifest or token_manifest()), "utf-8")
+    return out
+
+
+def evaluation() -> dict[str, Any]:
+    return {
+        "format": 1,
+        "split": "test",
+        "held_out": {"files": 30, "bytes": 200_000, "tokens": 60_000},
+        "bits_per_byte": 1.9,
+        "baseline": {"name": "order-3 byte model", "order": 3, "bits_per_byte": 2.6},
+        "per_language": [
+            {
+                "language": language,
+                "files": 15,
+                "bytes": 100_000,
+                "bits_per_byte": 1.9,
+                "baseline_bits_per_byte": 2.6,
+            }
+            for language in ("c", "python")
+        ],
+        "problems": {"count": 40, "solution_bits_per_byte": 2.0, "syntax_valid_fraction": 0.5},
+        "fill_in_middle": {"cases": 50, "exact_match_fraction": 0.1},
+        "perplexity_per_token": 80.0,
+    }
+
+
+def write_evaluation(out: Path, report: dict[str, Any] | None = None) -> Path:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.json").write_text(json.dumps(report or evaluation()), "utf-8")
+    return out
+
+
+@pytest.fixture(scope="session")
+def artifacts() -> Any:
+    """The builders of this file."""
+    return sys.modules[__name__]
