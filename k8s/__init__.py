@@ -1,0 +1,1 @@
+"""K8s: where a command with resources runs. Knows nothing of steps."""

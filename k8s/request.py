@@ -1,0 +1,46 @@
+"""What is asked of a launcher, and what came of it.
+
+A request is a command with resources: nothing here knows what the command does, so a launcher is tested with `echo`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """One command to run. A launcher that cannot reserve resources runs it all the same."""
+
+    name: str
+    command: tuple[str, ...]
+    """The program and its arguments; never a shell string."""
+    working_dir: Path
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Variables set beside those the job finds where it runs."""
+    cpus: int = 1
+    gpus: int = 0
+    memory_gib: int = 4
+
+
+@dataclass(frozen=True)
+class Succeeded:
+    """The command ended with exit code 0."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The command ended by itself, not well."""
+
+    exit_code: int
+    """As the shell counts: 128 + n when signal n ended it."""
+    last_lines: tuple[str, ...]
+    """The end of what it said, oldest first."""
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """The command was ended because we asked for it."""
+
+
+JobOutcome = Succeeded | Failed | Cancelled
