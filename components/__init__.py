@@ -1,0 +1,1 @@
+"""Components: what is computed. Steps, artifacts, records; `components/catalog.py` shows the whole pipeline."""

@@ -1,0 +1,1 @@
+"""From source trees to a clean, split corpus of code files."""

@@ -1,0 +1,139 @@
+"""Records: what each artifact is, what it was made from, and how it came to be. The lineage is read from them alone.
+
+The record lies beside the artifact as `_record.json` and, for as long as the workspace lives, in the archive under its
+digest: an artifact may be replaced, its record never is. A record names its inputs by their records' digests, so
+the digest of one record pins everything upstream of it (a Merkle tree).
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from components.errors import CorruptArtifactError, MissingInputError
+from components.fingerprint import canonical_json, digest_of
+from components.settings import Settings
+from components.store import RECORD_FILE, FileDigest
+from data_contracts.report import ContractReport
+
+
+class InputReference(BaseModel):
+    """An input as it was used: which recipe, which bytes, which record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fingerprint: str
+    digest: str
+    record: str
+
+
+class Provenance(BaseModel):
+    """How the artifact came to be. Observed, not chosen: it is no part of the record's digest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    commit: str | None
+    """Git commit of the workspace; null outside a repository."""
+    dirty: bool | None
+    """True when tracked files differed from that commit."""
+    lock_digest: str | None
+    """sha256 of requirements.lock."""
+    image_digest: str | None
+    command: tuple[str, ...]
+    host: str
+    started: str
+    """UTC, ISO 8601."""
+    ended: str
+    cpu_seconds: float
+    """Of the step's process and its children."""
+    mlflow_run: str | None = None
+
+
+class StepRecord(BaseModel):
+    """The record of one published artifact."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = 1
+    step: str
+    artifact: str
+    fingerprint: str
+    digest: str
+    sections: dict[str, dict[str, Any]]
+    inputs: dict[str, InputReference]
+    sources: dict[str, str]
+    summary: dict[str, Any]
+    contract: ContractReport | None
+    files: dict[str, FileDigest]
+    provenance: Provenance
+
+    def identity(self) -> dict[str, Any]:
+        """All but the provenance: equal for equal work, whichever door it went through."""
+        return self.model_dump(mode="json", exclude={"provenance"})
+
+    def record_digest(self) -> str:
+        """sha256 of the identity; pins everything upstream."""
+        return digest_of(self.identity())
+
+    def reference(self) -> InputReference:
+        """How a downstream record names this one."""
+        return InputReference(fingerprint=self.fingerprint, digest=self.digest, record=self.record_digest())
+
+
+def write_record(record: StepRecord, directory: Path) -> None:
+    """Put the record beside the files it describes."""
+    (directory / RECORD_FILE).write_bytes(canonical_json(record.model_dump(mode="json")) + b"\n")
+
+
+def archive_record(record: StepRecord, settings: Settings) -> None:
+    """Keep the record under its digest; one that is there already stays."""
+    place = settings.records_dir / f"{record.record_digest()}.json"
+    if place.exists():
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    draft = place.with_suffix(f".{os.getpid()}.tmp")
+    draft.write_bytes(canonical_json(record.model_dump(mode="json")) + b"\n")
+    draft.replace(place)
+
+
+def read_record(path: Path) -> StepRecord:
+    """Read a record file; CorruptArtifactError when it is not one."""
+    try:
+        return StepRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        raise CorruptArtifactError(
+            f"{path} is not a record ({fault['msg']}); delete {path.parent} to have the artifact computed again"
+        ) from None
+
+
+def published_record(artifact: str, settings: Settings) -> StepRecord | None:
+    """The record of the artifact that stands in the workspace, or None."""
+    path = settings.artifacts_dir / artifact / RECORD_FILE
+    return read_record(path) if path.exists() else None
+
+
+def archived_record(digest: str, settings: Settings) -> StepRecord:
+    """The record of that digest; MissingInputError if this workspace never saw it."""
+    path = settings.records_dir / f"{digest}.json"
+    if not path.exists():
+        raise MissingInputError(f"no record {digest[:12]} in {settings.records_dir}; it was made in another workspace")
+    record = read_record(path)
+    if record.record_digest() != digest:
+        raise CorruptArtifactError(f"record {path} was altered: it no longer has the digest that names it")
+    return record
+
+
+def upstream(record: StepRecord, settings: Settings) -> Iterator[StepRecord]:
+    """`record` and every record it stands on, each once, downstream first."""
+    seen: set[str] = set()
+    waiting = [record]
+    while waiting:
+        current = waiting.pop(0)
+        if current.record_digest() in seen:
+            continue
+        seen.add(current.record_digest())
+        yield current
+        waiting.extend(archived_record(reference.record, settings) for reference in current.inputs.values())

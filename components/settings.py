@@ -1,0 +1,98 @@
+"""Where and how starloom runs, from the environment. Nothing here changes a fingerprint.
+
+STARLOOM_WORKSPACE      directory with params.yaml and dvc.yaml (default: the current one)
+STARLOOM_PREFECT_PORT   port of the embedded Prefect server (default: 4200)
+STARLOOM_MLFLOW_PORT    port of the embedded MLflow server (default: 5000)
+STARLOOM_TRACKING_URI   MLflow server that runs and models are written to (default: none for a single
+                        step; `starloom up` and `starloom run` set it to the embedded one)
+STARLOOM_DVC_REMOTE     where DVC pushes data versions, a path or s3://bucket/prefix
+                        (default: .starloom/dvc-remote in the workspace)
+STARLOOM_IMAGE_DIGEST   digest of the container image, recorded as provenance where there is one
+STARLOOM_EVENTS         `json`: a step tells its progress as JSON lines on stdout (set by launchers)
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.errors import ParamsError
+
+Port = Annotated[int, Field(ge=1024, le=65_535)]
+
+_VARIABLES = {
+    "workspace": "STARLOOM_WORKSPACE",
+    "prefect_port": "STARLOOM_PREFECT_PORT",
+    "mlflow_port": "STARLOOM_MLFLOW_PORT",
+    "tracking_uri": "STARLOOM_TRACKING_URI",
+    "dvc_remote": "STARLOOM_DVC_REMOTE",
+    "image_digest": "STARLOOM_IMAGE_DIGEST",
+}
+
+
+class Settings(BaseModel):
+    """The settings of one process."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workspace: Path
+    prefect_port: Port = 4200
+    mlflow_port: Port = 5000
+    tracking_uri: str | None = None
+    dvc_remote: str | None = None
+    image_digest: str | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Read the variables above; ParamsError names one that cannot be used."""
+        source = os.environ if environment is None else environment
+        given = {name: source[variable] for name, variable in _VARIABLES.items() if source.get(variable)}
+        given["workspace"] = str(Path(given.get("workspace", Path.cwd())).resolve())
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            variable = _VARIABLES[str(fault["loc"][0])]
+            raise ParamsError(f"{variable}={fault['input']!r} cannot be used: {fault['msg'].lower()}") from None
+
+    def environment(self) -> dict[str, str]:
+        """The variables that give a child process these settings."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        return {_VARIABLES[name]: str(value) for name, value in values.items()}
+
+    @property
+    def artifacts_dir(self) -> Path:
+        """Published artifacts, one directory each; DVC's outs."""
+        return self.workspace / "artifacts"
+
+    @property
+    def state_dir(self) -> Path:
+        """What starloom keeps for itself: staging, records, services, the local DVC remote."""
+        return self.workspace / ".starloom"
+
+    @property
+    def staging_dir(self) -> Path:
+        """Artifacts in the making, one directory for each fingerprint."""
+        return self.state_dir / "staging"
+
+    @property
+    def records_dir(self) -> Path:
+        """Every record ever published here, named by its digest."""
+        return self.state_dir / "records"
+
+    @property
+    def reports_dir(self) -> Path:
+        """What people look at: data docs, loss curves."""
+        return self.workspace / "reports"
+
+    @property
+    def prefect_api_url(self) -> str:
+        """Address of the embedded Prefect server's API."""
+        return f"http://127.0.0.1:{self.prefect_port}/api"
+
+    @property
+    def mlflow_url(self) -> str:
+        """Address of the embedded MLflow server."""
+        return f"http://127.0.0.1:{self.mlflow_port}"

@@ -1,0 +1,63 @@
+"""Train the model: a request to `model.launcher`, and its figures as a Summary.
+
+The loop itself, its processes and its checkpoints are the model's own; a killed training finds them again in
+`work_dir`.
+"""
+
+from pathlib import Path
+
+from components.errors import PreemptedError, TrainingError
+from components.section import Summary
+from components.training.training_metrics import METRICS_FILE, read_metrics
+from model.config import ModelConfig, PretrainConfig
+from model.launcher import train
+from model.token_shards import TokenShardError, TokenShards
+from model.train_request import TrainRequest
+from model.training_errors import TrainingFailedError, TrainingPreemptedError
+from model.transformer import parameter_count
+
+
+class PretrainSummary(Summary):
+    """What was trained, on how much, how far. Losses are mean nats per token."""
+
+    parameters: int
+    """The tied head counts once."""
+    steps: int
+    tokens: int
+    """Positions read by all processes."""
+    epochs: float
+    """How often the train split was read, on average."""
+    final_loss: float
+    """Over the last step's batch."""
+    best_validation_loss: float
+    final_validation_loss: float
+
+
+def run(
+    config: PretrainConfig, *, model: ModelConfig, token_shards: Path, tokenizer: Path, out: Path, work_dir: Path
+) -> PretrainSummary:
+    """Train to the last step, from the last checkpoint in `work_dir` if there is one, and write `out`.
+
+    TrainingError if a process fails, if the loss is not finite, or if the shards do not fill a window; PreemptedError
+    if the run was asked to stop.
+    """
+    request = TrainRequest(
+        token_shards=token_shards, tokenizer=tokenizer, model=model, pretrain=config, work_dir=work_dir, out=out
+    )
+    try:
+        shards = TokenShards(token_shards)
+        result = train(request)
+    except TrainingPreemptedError as error:
+        raise PreemptedError(str(error)) from error
+    except (TrainingFailedError, TokenShardError) as error:
+        raise TrainingError(str(error)) from error
+    measured = read_metrics(out / METRICS_FILE)
+    return PretrainSummary(
+        parameters=parameter_count(model, shards.vocab_size),
+        steps=result.step,
+        tokens=result.tokens,
+        epochs=result.tokens / shards.num_tokens("train"),
+        final_loss=result.loss,
+        best_validation_loss=min(step.validation_loss for step in measured if step.validation_loss is not None),
+        final_validation_loss=result.validation_loss,
+    )

@@ -1,0 +1,62 @@
+"""What tests of several steps share: small corpora in the real format."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from components.tables import FilesWriter
+from data_contracts.columns import CODE_FILES
+
+CorpusOf = Callable[[Sequence[tuple[str, str, str]]], Path]
+
+
+@pytest.fixture
+def corpus_of(tmp_path: Path) -> CorpusOf:
+    """Call it with (split, path, content) of each file: it writes a `corpus_splits` artifact."""
+
+    def write(files: Sequence[tuple[str, str, str]]) -> Path:
+        place = tmp_path / f"corpus-{len(list(tmp_path.iterdir()))}"
+        place.mkdir()
+        with FilesWriter(place, shard_bytes=1 << 20) as writer:
+            for split, path, content in files:
+                writer.keep(pa.RecordBatch.from_pylist([_row(split, path, content)], schema=CODE_FILES))
+        return place
+
+    return write
+
+
+def _row(split: str, path: str, content: str) -> dict[str, object]:
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    return {
+        "file_id": hashlib.sha256(f"{path}\0{digest}".encode()).hexdigest()[:32],
+        "content": content,
+        "content_sha256": digest,
+        "size_bytes": len(content.encode()),
+        "source": "made-up",
+        "repository": "owner/project",
+        "path": path,
+        "commit": None,
+        "license": "Apache-2.0",
+        "language": "markdown" if path.endswith(".md") else "python",
+        "extension": Path(path).suffix,
+        "stars": None,
+        "split": split,
+    }
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[int], str]:
+    """Call it with a number: a small Python file that differs from those of other numbers."""
+    return _program
+
+
+def _program(number: int) -> str:
+    return (
+        f'"""Module {number} of the made-up project."""\n\nimport math\n\n\n'
+        f"def area_{number}(radius):\n    return {number} * math.pi * radius ** 2\n\n\n"
+        f"class Shape{number}:\n    def __init__(self, name):\n        self.name = name\n\n"
+        f"    def describe(self):\n        return f'{{self.name}} number {number}'\n"
+    )

@@ -1,0 +1,233 @@
+"""Exact and near deduplication on tables. About 4 s."""
+
+import random
+import re
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from components.corpus import deduplicate
+from components.corpus.config import DeduplicateConfig
+from components.tables import read_dropped, read_files
+from model.reporting import ListSink, reporting_to
+
+
+@pytest.fixture
+def config() -> DeduplicateConfig:
+    return DeduplicateConfig(
+        recipe=1,
+        num_permutations=256,
+        ngram_tokens=5,
+        jaccard_threshold=0.7,
+        num_bands=25,
+        rows_per_band=10,
+        seed=42,
+    )
+
+
+@pytest.fixture
+def deduplicated(tmp_path, table_of, config):
+    """Call it with rows: it returns the kept rows, the dropped rows and the summary."""
+
+    def run(rows, config=config, shard_bytes=1 << 20):
+        out = tmp_path / f"out-{len(list(tmp_path.iterdir()))}"
+        out.mkdir()
+        summary = deduplicate.run(config, redacted_files=table_of(rows, shard_bytes), out=out)
+        kept = [row for batch in read_files(out) for row in batch.to_pylist()]
+        dropped = [row for batch in read_dropped(out) for row in batch.to_pylist()]
+        return kept, dropped, summary
+
+    return run
+
+
+def _text(words):
+    return " ".join(words)
+
+
+def _numbered(count, word="word"):
+    return [f"{word}{number}" for number in range(count)]
+
+
+def _shingles(text, size=5):
+    tokens = re.findall(r"[A-Za-z0-9_]+", text, re.ASCII)
+    return {tuple(tokens[first : first + size]) for first in range(len(tokens) - size + 1)}
+
+
+def _jaccard(left, right):
+    left, right = _shingles(left), _shingles(right)
+    return len(left & right) / len(left | right) if left | right else 0.0
+
+
+def test_of_equal_files_one_is_kept_and_named(deduplicated):
+    rows = [{"path": path, "content": _text(_numbered(40))} for path in ("b/x.py", "a.py", "c.py")]
+    kept, dropped, summary = deduplicated(rows)
+    assert [row["path"] for row in kept] == ["a.py"]
+    assert [row["rule"] for row in dropped] == ["exact_duplicate", "exact_duplicate"]
+    assert all(kept[0]["file_id"] in row["detail"] for row in dropped)
+    assert summary.distinct_contents == 1
+    assert summary.files.dropped_by_rule == {"exact_duplicate": 2}
+
+
+def test_a_nearly_equal_file_is_dropped_with_its_similarity(deduplicated):
+    original = _numbered(200)
+    changed = [*original[:100], "other", *original[101:]]
+    kept, dropped, summary = deduplicated(
+        [{"path": "b.py", "content": _text(changed)}, {"path": "a.py", "content": _text(original)}]
+    )
+    assert [row["path"] for row in kept] == ["a.py"]
+    (reason,) = dropped
+    jaccard = _jaccard(_text(original), _text(changed))
+    assert (reason["rule"], reason["value"], reason["threshold"]) == ("near_duplicate", f"{jaccard:.4f}", "0.7")
+    assert reason["detail"] == f"kept {kept[0]['file_id']}, Jaccard {jaccard:.4f}"
+    assert summary.compared_pairs == 1
+
+
+def test_short_files_do_not_collapse_into_one(deduplicated):
+    """BigCode's first version gives every file of fewer than five tokens the same signature and keeps one of them."""
+    contents = ["", "x", "import os", "a b c d", "d c b a", "# ?"]
+    kept, dropped, summary = deduplicated([{"content": content} for content in contents])
+    assert [row["content"] for row in kept] == contents
+    assert dropped == []
+    assert summary.short_contents == 6
+    assert summary.compared_pairs == 0
+
+
+def test_short_files_that_are_equal_are_duplicates(deduplicated):
+    kept, dropped, _ = deduplicated([{"content": "import os"}, {"content": "import os"}])
+    assert len(kept) == 1
+    assert [row["rule"] for row in dropped] == ["exact_duplicate"]
+
+
+def test_a_chain_of_look_alikes_keeps_both_ends(deduplicated):
+    """The ends resemble the middle and not each other: connected components would keep only one of the three."""
+    words = _numbered(130)
+    left, middle, right = words[:100], words[12:112], words[24:124]
+    assert _jaccard(_text(left), _text(middle)) >= 0.7
+    assert _jaccard(_text(left), _text(right)) < 0.7
+    kept, dropped, _ = deduplicated(
+        [
+            {"path": "a.py", "content": _text(left)},
+            {"path": "b.py", "content": _text(middle)},
+            {"path": "c.py", "content": _text(right)},
+        ]
+    )
+    assert [row["path"] for row in kept] == ["a.py", "c.py"]
+    assert [row["path"] for row in dropped] == ["b.py"]
+
+
+def test_an_exact_copy_of_a_dropped_file_names_the_file_that_is_kept(deduplicated):
+    original = _numbered(200)
+    changed = _text([*original[:100], "other", *original[101:]])
+    kept, dropped, _ = deduplicated(
+        [
+            {"path": "a.py", "content": _text(original)},
+            {"path": "b.py", "content": changed},
+            {"path": "c.py", "content": changed},
+        ]
+    )
+    assert [row["rule"] for row in dropped] == ["near_duplicate", "near_duplicate"]
+    assert all(row["detail"].startswith(f"kept {kept[0]['file_id']}") for row in dropped)
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        ({"path": "z/deep/x.py", "stars": 5}, {"path": "a.py", "stars": 4}),
+        ({"path": "a.py", "stars": 1}, {"path": "a.py", "stars": None, "repository": "aa/aa"}),
+        ({"path": "z.py"}, {"path": "a/a.py"}),
+        ({"path": "a.py"}, {"path": "b.py"}),
+        ({"path": "a.py", "repository": "a/a"}, {"path": "a.py", "repository": "b/b"}),
+    ],
+)
+def test_more_stars_then_the_shallower_then_the_earlier_name_is_kept(deduplicated, better, worse):
+    content = _text(_numbered(40))
+    for rows in ([better, worse], [worse, better]):
+        kept, _, _ = deduplicated([row | {"content": content} for row in rows])
+        assert len(kept) == 1
+        assert better.items() <= kept[0].items()
+
+
+def test_of_the_versions_of_one_path_the_newest_is_kept(deduplicated):
+    words = _numbered(200)
+    versions = [_text([*words, *_numbered(number, "added")]) for number in range(4)]
+    rows = [{"path": "a.py", "commit": f"{number}" * 40, "content": text} for number, text in enumerate(versions)]
+    kept, dropped, _ = deduplicated(rows)
+    assert [row["commit"] for row in kept] == ["3" * 40]
+    assert len(dropped) == 3
+
+
+def test_the_order_of_rows_and_the_size_of_shards_do_not_change_what_is_kept(deduplicated, library_files):
+    names = random.Random(3).sample(library_files, 60)
+    rows = [*library_files, *({"path": f"copy/{row['path']}", "content": row["content"]} for row in names)]
+    kept, dropped, summary = deduplicated(rows)
+    shuffled = random.Random(7).sample(rows, len(rows))
+    for order, shard_bytes in ((shuffled, 1 << 20), (rows, 50_000)):
+        again, again_dropped, again_summary = deduplicated(order, shard_bytes=shard_bytes)
+        assert {row["file_id"] for row in again} == {row["file_id"] for row in kept}
+        assert sorted(map(str, again_dropped)) == sorted(map(str, dropped))
+        assert again_summary == summary
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path, table_of, config, library_files):
+    table = table_of(library_files)
+    outs = [tmp_path / name for name in ("first", "second")]
+    for out in outs:
+        out.mkdir()
+        deduplicate.run(config, redacted_files=table, out=out)
+    names = sorted(path.name for path in outs[0].iterdir())
+    assert names == sorted(path.name for path in outs[1].iterdir())
+    assert all((outs[0] / name).read_bytes() == (outs[1] / name).read_bytes() for name in names)
+
+
+def test_every_drop_of_a_real_file_is_justified_and_no_close_pair_is_left(deduplicated, library_files):
+    """Many modules of `encodings` come from one template. 25 bands of 10 find a pair of 0.9 with 99.998 percent."""
+    kept, dropped, _ = deduplicated(library_files)
+    shingles_of = {row["path"]: _shingles(row["content"]) for row in library_files}
+    path_of = {row["file_id"]: row["path"] for row in kept}
+    for row in dropped:
+        kept_id = re.match(r"kept (\w+), Jaccard", row["detail"])[1]
+        left, right = shingles_of[row["path"]], shingles_of[path_of[kept_id]]
+        similarity = len(left & right) / len(left | right)
+        assert row["value"] == f"{similarity:.4f}"
+        assert similarity >= 0.7
+    assert len(dropped) >= 3
+    by_size = sorted((shingles_of[row["path"]] for row in kept), key=len)
+    for number, right in enumerate(by_size):
+        close_in_size = (left for left in by_size[:number] if len(left) >= 0.9 * len(right))
+        assert all(len(left & right) / len(left | right) < 0.9 for left in close_in_size if left)
+
+
+some_documents = st.lists(
+    st.lists(st.sampled_from([*"abcdefg"]), max_size=9).map(lambda words: _text(words * 2)), max_size=8
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(contents=some_documents)
+def test_nothing_is_dropped_that_is_not_near_a_kept_file(deduplicated, config, contents):
+    wide = config.model_copy(update={"num_bands": 64, "rows_per_band": 2, "ngram_tokens": 2})
+    kept, dropped, summary = deduplicated([{"content": content} for content in contents], wide)
+    text_of_path = {f"src/file_{number:04d}.py": content for number, content in enumerate(contents)}
+    content_of = {row["file_id"]: row["content"] for row in kept}
+    assert sorted([row["path"] for row in kept] + [row["path"] for row in dropped]) == sorted(text_of_path)
+    for row in dropped:
+        like = content_of[row["detail"].split()[1].rstrip(",")]
+        text = text_of_path[row["path"]]
+        left, right = _shingles(text, 2), _shingles(like, 2)
+        assert text == like or len(left & right) / len(left | right) >= 0.7
+    assert summary.files.kept_files + summary.files.dropped_files == len(contents)
+
+
+def test_an_empty_table_gives_an_empty_table(deduplicated):
+    kept, dropped, summary = deduplicated([])
+    assert (kept, dropped, summary.distinct_contents) == ([], [], 0)
+
+
+def test_progress_counts_files(tmp_path, table_of, config):
+    sink = ListSink()
+    out = tmp_path / "out"
+    out.mkdir()
+    with reporting_to(sink):
+        deduplicate.run(config, redacted_files=table_of([{"content": "a b c d e f"}]), out=out)
+    assert (1, 1, "files") in sink.progresses

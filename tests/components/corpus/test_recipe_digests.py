@@ -1,0 +1,77 @@
+"""What a step makes of a fixed table, pinned to its recipe number: other rows need another number. About 2 s.
+
+The rows are hashed and not the files, so that a new release of Parquet's writer changes nothing here.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from components.config import load_config
+from components.corpus import decontaminate, deduplicate, filter_quality, ingest_sources, redact_secrets, split_corpus
+from components.corpus.config import DirectorySource
+from components.evaluation import collect_problems
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+WORDS = [f"word{number}" for number in range(120)]
+CONTENTS = [
+    "# jane@acme.com\nHOST = '52.2.144.13'\npassword = 'Xk9mP2vL5nQ8rT3wY7zB'\n",
+    " ".join(WORDS),
+    " ".join([*WORDS[:60], "other", *WORDS[61:]]),
+    " ".join(WORDS),
+    "x = 1\n",
+    "    longest = max(lengths)\n    hours, rest = divmod(longest, speed)\n    return hours + (1 if rest else 0)\n",
+    "seconds_per_unit = {'d': 86400}\n    fives, rest = divmod(count, 5)\n    groups = ['||||/'] * fives\n",
+    '    fives, rest = divmod(count, 5)\n    groups = ["||||/"] * fives\n    if rest:\n'
+    '        groups.append("|" * rest)\n    return " ".join(groups)\n',
+]
+
+DIGESTS = {
+    ("ingest_sources", 1): "854033a4356e41aa38baef8e42852acd",
+    ("filter_quality", 1): "663caf2998c6d848885389326344034c",
+    ("split_corpus", 1): "83772ed2ba70061e215840c6b307625d",
+    ("redact_secrets", 1): "94a081c84907e4df0296c484d9bbac94",
+    ("deduplicate", 1): "3cf13d79b542fda9ccedc383d42a303a",
+    ("collect_problems", 1): "342abb4486a6a8c60f2424d368d9de4d",
+    ("decontaminate", 1): "a604ddcd9f4ee56b5bd112311cfb430c",
+}
+
+
+def _digest(artifact):
+    rows = {path.name: pq.read_table(path).to_pylist() for path in sorted(artifact.glob("*.parquet"))}
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@pytest.fixture
+def outputs(tmp_path, table_of):
+    """The artifact that each step makes of the fixed table with the parameters of params.yaml."""
+    config = load_config(REPOSITORY / "params.yaml")
+    table = table_of([{"content": content} for content in CONTENTS])
+    places = {name: tmp_path / name for name, _ in DIGESTS}
+    for place in places.values():
+        place.mkdir()
+    source = DirectorySource(
+        name="made-up", kind="directory", path="sources", repository="owner/project", license="MIT", exclude=()
+    )
+    (tmp_path / "sources").mkdir()
+    for number, content in enumerate([*CONTENTS, "", "x" * 2000, "nul \0"]):
+        (tmp_path / "sources" / f"file_{number}.py").write_text(content)
+    ingest = config.ingest_sources.model_copy(update={"sources": (source,)})
+    ingest_sources.run(ingest, workspace=tmp_path, out=places["ingest_sources"])
+    filter_quality.run(config.filter_quality, raw_files=places["ingest_sources"], out=places["filter_quality"])
+    split_corpus.run(config.split_corpus, clean_files=table, out=places["split_corpus"])
+    redact_secrets.run(config.redact_secrets, quality_files=table, out=places["redact_secrets"])
+    deduplicate.run(config.deduplicate, redacted_files=table, out=places["deduplicate"])
+    collect_problems.run(config.collect_problems, workspace=tmp_path, out=places["collect_problems"])
+    decontaminate.run(
+        config.decontaminate, unique_files=table, eval_problems=places["collect_problems"], out=places["decontaminate"]
+    )
+    return {(name, getattr(config, name).recipe): _digest(place) for name, place in places.items()}
+
+
+def test_the_rows_of_a_step_change_only_with_its_recipe_number(outputs):
+    """If this fails on purpose, raise the step's `recipe` in every parameter file and write its new digest here."""
+    assert outputs == DIGESTS

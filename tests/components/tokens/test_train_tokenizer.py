@@ -1,0 +1,115 @@
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
+
+from components.errors import EmptyArtifactError
+from components.tokens.config import TrainTokenizerConfig
+from components.tokens.tokenizer_files import encode_text, load_text_tokenizer
+from components.tokens.train_tokenizer import run, train_bpe
+from model.reporting import ListSink, reporting_to
+from model.special_tokens import SPECIAL_TOKENS
+
+CorpusOf = Callable[[Sequence[tuple[str, str, str]]], Path]
+Program = Callable[[int], str]
+
+
+def _config(vocab_size: int = 300, sample_bytes: int = 1 << 20) -> TrainTokenizerConfig:
+    return TrainTokenizerConfig(recipe=1, vocab_size=vocab_size, min_frequency=2, sample_bytes=sample_bytes, seed=7)
+
+
+@pytest.fixture
+def corpus(corpus_of: CorpusOf, program: Program) -> Path:
+    files = [("train", f"pkg/m{number}.py", program(number)) for number in range(40)]
+    return corpus_of([*files, ("validation", "v.py", "zqj" * 400), ("test", "t.py", "zqj" * 400)])
+
+
+def _out(tmp_path: Path, name: str) -> Path:
+    place = tmp_path / name
+    place.mkdir()
+    return place
+
+
+def test_the_vocabulary_has_the_asked_size_with_special_tokens_first_and_all_bytes(
+    corpus: Path, tmp_path: Path
+) -> None:
+    out = _out(tmp_path, "out")
+    summary = run(_config(), corpus_splits=corpus, out=out)
+    tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
+    assert summary.vocab_size == tokenizer.get_vocab_size() == 300
+    assert summary.num_merges == 300 - 19 - 256
+    assert [tokenizer.id_to_token(token_id) for token_id in range(19)] == list(SPECIAL_TOKENS)
+
+
+def test_the_same_corpus_gives_the_same_bytes_in_any_order_of_files(
+    corpus: Path, corpus_of: CorpusOf, program: Program, tmp_path: Path
+) -> None:
+    backward = corpus_of([("train", f"pkg/m{number}.py", program(number)) for number in reversed(range(40))])
+    outs = [_out(tmp_path, name) for name in ("first", "second", "third")]
+    summaries = [
+        run(_config(), corpus_splits=each, out=out) for each, out in zip((corpus, corpus, backward), outs, strict=True)
+    ]
+    assert summaries[0] == summaries[1]
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert len({(out / name).read_bytes() for out in outs}) == 1
+
+
+def test_recipe_1_makes_these_bytes(corpus: Path, tmp_path: Path) -> None:
+    out = _out(tmp_path, "out")
+    run(_config(), corpus_splits=corpus, out=out)
+    digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in out.iterdir()}
+    expected = {"tokenizer.json": "194b8485dcb67f13", "tokenizer_config.json": "9304ecd22e1e90de"}
+    assert digests == expected, "other bytes mean another recipe: raise train_tokenizer.recipe and renew this test"
+
+
+def test_only_the_train_split_and_no_more_than_the_sample_is_read(corpus: Path, tmp_path: Path) -> None:
+    out = _out(tmp_path, "out")
+    summary = run(_config(sample_bytes=2000), corpus_splits=corpus, out=out)
+    assert 0 < summary.sample_bytes <= 2000
+    assert 0 < summary.sample_files < 40
+    merges = json.loads((out / "tokenizer.json").read_text())["model"]["merges"]
+    assert "zq" not in {"".join(pair) for pair in merges}, "a pair of the held-out files was merged"
+
+
+def test_a_corpus_with_too_few_pairs_gives_a_smaller_vocabulary_and_says_so(corpus: Path, tmp_path: Path) -> None:
+    sink = ListSink()
+    with reporting_to(sink):
+        summary = run(_config(vocab_size=60_000), corpus_splits=corpus, out=_out(tmp_path, "out"))
+    assert 275 < summary.vocab_size < 60_000
+    assert f"the tokenizer has {summary.vocab_size} entries, not 60000" in sink.notes[0]
+
+
+def test_a_corpus_without_training_files_is_refused(corpus_of: CorpusOf, tmp_path: Path) -> None:
+    corpus = corpus_of([("test", "t.py", "x = 1\n")])
+    with pytest.raises(EmptyArtifactError, match=r"train_tokenizer\.sample_bytes 1048576"):
+        run(_config(), corpus_splits=corpus, out=_out(tmp_path, "out"))
+
+
+def test_digits_stand_alone_and_no_space_is_put_before_text(tmp_path: Path) -> None:
+    tokenizer = train_bpe(["12345 12345 12345 the the the the"] * 50, 400, 2)
+    assert tokenizer.encode("12345 the").tokens == ["1", "2", "3", "4", "5", "\u0120the"]
+    assert tokenizer.encode("the").tokens == ["the"]
+
+
+def test_special_tokens_repeated_in_the_source_are_learned_as_ordinary_text() -> None:
+    text = "".join(f"x = '{token}'\n" for token in SPECIAL_TOKENS)
+    tokenizer = train_bpe([text] * 500, 2000, 2)
+    assert [tokenizer.id_to_token(token_id) for token_id in range(19)] == list(SPECIAL_TOKENS)
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
+    assert not {"".join(pair) for pair in merges} & set(SPECIAL_TOKENS), "BPE made a special token out of text"
+
+
+def test_transformers_loads_it_with_the_same_ids_and_reads_special_tokens(corpus: Path, tmp_path: Path) -> None:
+    out = _out(tmp_path, "out")
+    run(_config(), corpus_splits=corpus, out=out)
+    peer = AutoTokenizer.from_pretrained(out, local_files_only=True)
+    text = "def area_12(radius):\r\n\treturn 3.14159 , 'caf\u00e9 \u4e2d' # don't\n"
+    assert peer(text)["input_ids"] == encode_text(load_text_tokenizer(out), text)
+    assert peer.decode(peer(text)["input_ids"]) == text
+    assert peer("<fim_prefix>a<fim_suffix>b<fim_middle>")["input_ids"][0] == 1
+    assert (peer.bos_token_id, peer.eos_token_id, peer.unk_token_id) == (0, 0, 0)
+    assert set(SPECIAL_TOKENS) <= set(peer.all_special_tokens)
