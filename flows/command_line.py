@@ -1,0 +1,337 @@
+"""starloom: the command line. Each command says what it does, prints what came of it, and ends with a clear code.
+
+Prefect, MLflow and torch are imported by the commands that need them: a command that needs none answers at once, and
+Prefect reads its environment at import, which must point to the embedded server by then.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from components.catalog import STEPS, step_making, steps_toward
+from components.config import PipelineConfig, load_config
+from components.errors import MissingInputError, ParamsError, StarloomError
+from components.lineage import StepRecord, archived_record, published_record, upstream
+from components.settings import Settings
+from flows import summary
+from flows.console import RunView
+from flows.forms import TrainCodeModelRequest
+from flows.services import describe_services, prefect_environment, stop_services
+from flows.startup import start_everything
+
+EPILOG = (
+    "Exit codes: 0 done; 1 a condition was not met, or a fault of starloom's own (then with a traceback); "
+    "2 a mistake whose message says the mend; 130 interrupted."
+)
+
+app = typer.Typer(
+    name="starloom",
+    help="From source code to a served model in one lineage. A workspace is a directory with params.yaml and dvc.yaml; "
+    "commands act on the current one, or on STARLOOM_WORKSPACE.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+rollback = typer.Typer(help="Bring an older version back.", no_args_is_help=True)
+app.add_typer(rollback, name="rollback")
+
+Params = Annotated[Path, typer.Option("--params", help="Parameter file, relative to the workspace.")]
+DEFAULT_PARAMS = Path("params.yaml")
+out = Console(highlight=False)
+
+
+@app.command(epilog=EPILOG)
+def up() -> None:
+    """Start the embedded services.
+
+    A Prefect server, an MLflow server, the deployments of prefect.yaml and one worker. They listen on 127.0.0.1
+    only, keep their data in .starloom/services and go on after this command.
+    A second `up` finds them running.
+    """
+    start_everything(_enter(), _say)
+
+
+@app.command(epilog=EPILOG)
+def down() -> None:
+    """Stop the embedded services.
+
+    Everything they started ends with them. Their data stay.
+    """
+    stop_services(_enter(), _say)
+
+
+@app.command(epilog=EPILOG)
+def run(
+    params: Params = DEFAULT_PARAMS,
+    training_steps: Annotated[
+        int | None, typer.Option(help="Train so many steps in place of pretrain.num_steps.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Use this in place of pretrain.seed.")] = None,
+    promote: Annotated[bool, typer.Option(help="Promote the new version if it is no worse.")] = True,
+) -> None:
+    """Run the whole pipeline, sources to champion.
+
+    A clean corpus, its data version, training, evaluation, registration, promotion. What is made already, with
+    the same parameters and unharmed bytes, is reused. A training that was killed goes on
+    from its last checkpoint.
+    """
+    settings = _enter()
+    request = _request(params, training_steps, seed, promote)
+    load_config(settings.workspace / params)  # a mistake in it is told before the services start
+    with out.status("starting the services"):
+        start_everything(settings, lambda text: None)
+    os.environ.setdefault(
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL"
+    )  # the view tells it, the server keeps it
+    from flows.run_context import listening  # noqa: PLC0415
+    from flows.train_code_model import train_code_model  # noqa: PLC0415
+
+    view = RunView(steps_toward("eval_report"), out)
+    with view.shown(), listening(view.hear):
+        outcome = train_code_model(request)
+    _print_run(settings, outcome)
+
+
+@app.command(epilog=EPILOG)
+def status() -> None:
+    """Show services, artifacts and versions."""
+    settings = _enter()
+    out.print(summary.together(_services_table(settings), _artifacts_table(settings)))
+    from components.versioning import data_version_of, data_versions  # noqa: PLC0415
+
+    names = ", ".join(version.version for version in data_versions(settings))
+    standing = data_version_of(settings)
+    holds = standing.version if standing else "none of them"
+    out.print(f"\nData versions: {names or 'none yet'}; the workspace holds {holds}")
+    if any(service.name == "mlflow" and service.status.value == "running" for service in describe_services(settings)):
+        for version in _registry(settings, DEFAULT_PARAMS).versions():
+            alias = "".join(f" @{alias}" for alias in version.aliases)
+            out.print(f"Model {version.name} version {version.version}{alias}: data {version.data_version}")
+
+
+@app.command(epilog=EPILOG)
+def lineage(
+    artifact: Annotated[str, typer.Argument(help="Artifact of the workspace, for example bundle.")] = "eval_report",
+    version: Annotated[int | None, typer.Option(help="Show what this registered model version stands on.")] = None,
+    params: Params = DEFAULT_PARAMS,
+) -> None:
+    """Show what an artifact or a model stands on.
+
+    The tree goes down to the sources; each line has the digest of the bytes.
+    """
+    settings = _enter()
+    if version is None:
+        record = _published(artifact, settings)
+        title = f"{artifact} in {settings.workspace.name}"
+    else:
+        registered = _registry(settings, params).version(version)
+        record = archived_record(registered.lineage, settings)
+        title = f"{registered.name} version {registered.version}"
+    out.print(_tree(record, title, settings))
+
+
+@app.command(epilog=EPILOG)
+def promote(
+    version: Annotated[int | None, typer.Argument(help="Model version; the newest if it is left out.")] = None,
+    params: Params = DEFAULT_PARAMS,
+) -> None:
+    """Make a model version the champion.
+
+    Only if its evaluation is no worse than the champion's, on the same files, and all contracts hold. Ends with
+    code 1 and the conditions that do not hold when it may not.
+    """
+    settings = _enter()
+    from components.registry.promote_model import promote_model  # noqa: PLC0415
+
+    decision = promote_model(load_config(settings.workspace / params), settings, version)
+    out.print(summary.decision_table(decision))
+    if not decision.promoted:
+        raise typer.Exit(1)
+
+
+@rollback.command("data", epilog=EPILOG)
+def rollback_data_command(
+    version: Annotated[str, typer.Argument(help="Data version to bring back, for example v1.")],
+    restore_params: Annotated[bool, typer.Option(help="Bring its params.yaml back too.")] = False,
+) -> None:
+    """Bring a data version back.
+
+    Every byte is fetched and verified before anything is replaced; then a new commit stands on the branch `data`.
+    """
+    settings = _enter()
+    from components.versioning import rollback_data  # noqa: PLC0415
+
+    done = rollback_data(version, settings, restore_params=restore_params)
+    num_bytes = sum(
+        file.size_bytes for name in done.version.artifacts for file in _published(name, settings).files.values()
+    )
+    out.print(
+        f"Data version {version} is back: {len(done.version.artifacts)} artifacts, {num_bytes / 1e6:.1f} MB verified"
+    )
+    out.print(f"Commit {done.commit[:12]} on the branch data")
+    for difference in done.params_differences:
+        out.print(f"params.yaml asks for other data: {difference}", markup=False)
+    if done.params_differences:
+        out.print("The next run computes that anew; `--restore-params` brings the parameters back too.")
+
+
+@app.command(epilog=EPILOG)
+def complete(
+    text: Annotated[str, typer.Argument(help="Code to go on from; `-` reads standard input.")],
+    max_new_tokens: Annotated[int, typer.Option(min=1, max=4096, help="Length of the answer.")] = 64,
+    temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="0 takes the likeliest token.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampling, above temperature 0.")] = 0,
+    params: Params = DEFAULT_PARAMS,
+) -> None:
+    """Continue a text with the champion."""
+    settings = _enter()
+    prefix = sys.stdin.read() if text == "-" else text
+    from components.registry.complete_text import complete_text  # noqa: PLC0415
+
+    config = load_config(settings.workspace / params)
+    answer, champion = complete_text(
+        prefix, config, settings, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
+    )
+    print(f"{prefix}{_printable(answer)}")
+    print(f"-- {champion.name} version {champion.version}, data {champion.data_version}", file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        return int(app(arguments, standalone_mode=False) or 0)
+    except StarloomError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except typer.TyperException as error:
+        print(f"error: {error.format_message()}", file=sys.stderr)
+        return 2
+    except typer.Exit as leaving:
+        return leaving.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted; what was published stays, a training goes on where it was", file=sys.stderr)
+        return 130
+
+
+def _enter() -> Settings:
+    """The settings, with the environment pointed to the embedded services for all that is imported later."""
+    settings = Settings.from_environment()
+    if not (settings.workspace / "params.yaml").exists():
+        raise ParamsError(
+            f"{settings.workspace} is no workspace: it has no params.yaml; go to one or set STARLOOM_WORKSPACE"
+        )
+    os.environ.update(prefect_environment(settings))
+    os.environ.setdefault("STARLOOM_TRACKING_URI", settings.mlflow_url)
+    return Settings.from_environment()
+
+
+def _say(text: str) -> None:
+    out.print(text, markup=False)
+
+
+def _request(params: Path, training_steps: int | None, seed: int | None, promote: bool) -> TrainCodeModelRequest:
+    try:
+        return TrainCodeModelRequest(
+            params_file=str(params), training_steps=training_steps, seed=seed, promote_if_better=promote
+        )
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        option = {"params_file": "--params", "training_steps": "--training-steps", "seed": "--seed"}[
+            str(fault["loc"][0])
+        ]
+        raise ParamsError(f"{option} {fault['input']!r} cannot be used: {str(fault['msg']).lower()}") from None
+
+
+def _published(artifact: str, settings: Settings) -> StepRecord:
+    try:
+        step_making(artifact)
+    except KeyError as error:
+        raise ParamsError(str(error.args[0])) from None
+    record = published_record(artifact, settings)
+    if record is None:
+        raise MissingInputError(f"{artifact} has not been made in {settings.workspace} yet; run `starloom run`")
+    return record
+
+
+def _registry(settings: Settings, params: Path) -> Any:
+    from components.registry.model_registry import ModelRegistry  # noqa: PLC0415
+
+    config: PipelineConfig = load_config(settings.workspace / params)
+    return ModelRegistry(config.register_model.model_name, settings)
+
+
+def _tree(record: StepRecord, title: str, settings: Settings) -> Any:
+    records = {one.record_digest(): one for one in upstream(record, settings)}
+    return summary.lineage_tree(record, records, title)
+
+
+def _print_run(settings: Settings, outcome: Any) -> None:
+    """The whole story of a run, newest facts last."""
+    records = {step.output: _published(step.output, settings) for step in STEPS}
+    report = json.loads((settings.artifacts_dir / "eval_report" / "report.json").read_text(encoding="utf-8"))
+    version = outcome.registered
+    title = f"{version.name} version {version.version}"
+    out.print(
+        summary.together(
+            summary.funnel_table(records),
+            summary.contracts_table(records, settings.reports_dir / "data_docs", settings.workspace),
+            summary.evaluation_table(report),
+            *([summary.decision_table(outcome.decision)] if outcome.decision else []),
+            _tree(records["eval_report"], title, settings),
+            _pointers(settings, outcome),
+        )
+    )
+
+
+def _pointers(settings: Settings, outcome: Any) -> Table:
+    version = outcome.registered
+    alias = " @champion" if outcome.decision and outcome.decision.promoted else ""
+    table = Table.grid(padding=(0, 2))
+    table.add_row("data version", f"{outcome.data_version.version}  (git tag data/{outcome.data_version.version})")
+    table.add_row("model", f"{version.name} version {version.version}{alias}")
+    table.add_row("loss curve", str(settings.reports_dir / "loss_curve.png"))
+    table.add_row("Prefect", f"http://127.0.0.1:{settings.prefect_port}")
+    table.add_row("MLflow", settings.mlflow_url)
+    return table
+
+
+def _services_table(settings: Settings) -> Table:
+    table = Table(title="Services", title_justify="left", header_style="bold")
+    for heading in ("service", "state", "address", "MB", "log"):
+        table.add_column(heading, overflow="fold")
+    for service in describe_services(settings):
+        memory = f"{service.memory_bytes / 1e6:.0f}" if service.memory_bytes else ""
+        log = str(service.log.relative_to(settings.workspace))
+        table.add_row(service.title, service.status.value, service.url or "", memory, log)
+    return table
+
+
+def _artifacts_table(settings: Settings) -> Table:
+    table = Table(title="Artifacts", title_justify="left", header_style="bold")
+    for heading in ("artifact", "digest", "made", "by"):
+        table.add_column(heading)
+    for step in STEPS:
+        record = published_record(step.output, settings)
+        made = (record.digest[:12], record.provenance.ended) if record else ("", "not yet")
+        table.add_row(step.output, *made, Text(step.name, style="dim"))
+    return table
+
+
+def _printable(text: str) -> str:
+    """Generated text is hostile: a terminal must not take its control characters for commands."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)

@@ -1,0 +1,149 @@
+"""A target artifact becomes Prefect tasks, upstream first. The only file that makes tasks.
+
+Prefect's own cache is off: whether a step is made already is decided by `find_published`, which looks at the bytes. A
+step that is not made runs in a process of its own, so that its memory, its threads and its faults end with it. Only
+records travel between tasks, never data.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task, get_run_logger
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+
+from components import errors
+from components.catalog import steps_toward
+from components.errors import PreemptedError, StarloomError
+from components.lineage import StepRecord, published_record
+from components.run_step import find_published
+from components.step import Needs, Step
+from flows.run_context import RunContext
+from k8s.local_launcher import launch
+from k8s.request import Failed, JobOutcome, JobRequest, Succeeded
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_MAX_RESUMPTIONS = 3
+_EXIT_PREEMPTED = 75
+_EXIT_ENDED_FROM_OUTSIDE = {137: "killed", 143: "told to end"}
+_GPUS = {Needs.CPU: 0, Needs.GPU: 1}
+_KINDS: dict[str, type[StarloomError]] = {
+    name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, StarloomError)
+}
+
+
+class StepFaultError(Exception):
+    """The step ended in a way that its code did not foresee: a fault of ours, with its last lines."""
+
+
+def materialize(target: str, run: RunContext, *, made: Mapping[str, StepRecord] | None = None) -> dict[str, StepRecord]:
+    """Make `target` and everything it stands on, or find it made; records by artifact, in the order of the catalog.
+
+    What this run has `made` already is not looked at again. Raises what the first failing step told, a StarloomError
+    for what a person can mend; later steps do not start.
+    """
+    records = dict(made or {})
+    for step in [step for step in steps_toward(target) if step.output not in records]:
+        upstream = [records[name] for name in step.inputs]
+        records[step.output] = _task(step.name, _make)(step, run, wait_for=upstream)
+    return records
+
+
+def materialize_last(step: Step, run: RunContext) -> StepRecord:
+    """Make one step's artifact from the inputs that stand in the workspace, whatever they were made with."""
+    return _task(step.name, _make)(step, run)
+
+
+def act(name: str, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+    """Call a function that acts on the world as a task of its own, so that the page of the run shows it."""
+    return _task(name, function)(*arguments, **named)
+
+
+def _task(name: str, function: Callable[P, R]) -> Task[P, R]:
+    return Task(
+        function,
+        name=name,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=_MAX_RESUMPTIONS,
+        retry_condition_fn=_was_preempted,
+    )
+
+
+def _was_preempted(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    return isinstance(state.result(raise_on_failure=False), PreemptedError)
+
+
+def _make(step: Step, run: RunContext) -> StepRecord:
+    log = get_run_logger()
+    run.hear(step.name, {"event": "started"})
+    record = find_published(step, run.config, run.settings)
+    if record is not None:
+        log.info("%s: reused %s %s", step.name, step.output, record.digest[:12])
+        run.hear(step.name, {"event": "reused", "record": record.model_dump(mode="json")})
+        return record
+    _run_in_process(step, run, log)
+    record = published_record(step.output, run.settings)
+    if record is None:
+        raise StepFaultError(f"{step.name} ended well and {step.output} is not there")
+    log.info("%s: made %s %s", step.name, step.output, record.digest[:12])
+    return record
+
+
+def _run_in_process(step: Step, run: RunContext, log: "logging.LoggerAdapter[Any] | logging.Logger") -> None:
+    """Run `python -m components STEP` to its end; raises unless it succeeded."""
+    overrides = [part for override in run.overrides for part in ("--set", override)]
+    request = JobRequest(
+        name=step.name,
+        command=(sys.executable, "-m", "components", step.name, "--params", run.params_file, *overrides),
+        working_dir=run.settings.workspace,
+        environment=run.settings.environment() | {"STARLOOM_EVENTS": "json", "PYTHONUNBUFFERED": "1"},
+        gpus=_GPUS[step.needs],
+    )
+    told: StarloomError | None = None
+    with launch(request) as job:
+        for line in job.lines():
+            event = _event(line)
+            if event is None:
+                log.info(line)
+                continue
+            if event["event"] == "error":
+                told = _KINDS.get(event["kind"], StarloomError)(event["text"])
+            if event["event"] == "note":
+                log.info(event["text"])
+            run.hear(step.name, event)
+        outcome = job.outcome()
+    if not isinstance(outcome, Succeeded):
+        raise told or failure_of(step, outcome)
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    """The event that a line tells; None for a line that is only text."""
+    if not line.startswith("{"):
+        return None
+    try:
+        event: Any = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
+
+
+def failure_of(step: Step, outcome: JobOutcome) -> Exception:
+    """What it means that a step ended so and told no mistake itself."""
+    if not isinstance(outcome, Failed):
+        return StepFaultError(f"{step.name} was cancelled")
+    if outcome.exit_code == _EXIT_PREEMPTED:
+        return PreemptedError(f"{step.name} was preempted; run again to go on from its last checkpoint")
+    how = _EXIT_ENDED_FROM_OUTSIDE.get(outcome.exit_code)
+    if how:
+        return StarloomError(
+            f"{step.name} was {how} from outside, most often because memory ran out; "
+            f"make room and run again: what is finished is reused"
+        )
+    last_lines = "\n".join(outcome.last_lines)
+    return StepFaultError(f"{step.name} ended with exit code {outcome.exit_code}; its last lines:\n{last_lines}")

@@ -1,0 +1,120 @@
+"""What a run tells at its end: pure functions from records to rich tables and trees."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from components.catalog import STEPS
+from components.lineage import StepRecord
+from components.registry.promotion import PromotionDecision
+
+_CHARS_OF_DIGEST = 12
+
+
+def funnel_table(records: Mapping[str, StepRecord]) -> Table:
+    """What each step kept and dropped, and by which rule."""
+    table = Table(title="Funnel", title_justify="left", header_style="bold")
+    for heading in ("step", "files kept", "MB kept", "dropped", "why"):
+        table.add_column(heading, justify="left" if heading in ("step", "why") else "right")
+    for step in STEPS:
+        record = records.get(step.output)
+        files: dict[str, Any] | None = record.summary.get("files") if record else None
+        if files is None:
+            continue
+        why = ", ".join(f"{rule} {count:,}" for rule, count in _most_first(files["dropped_by_rule"]))
+        megabytes = f"{files['kept_bytes'] / 1e6:.1f}"
+        table.add_row(step.name, f"{files['kept_files']:,}", megabytes, f"{files['dropped_files']:,}", why)
+    return table
+
+
+def _most_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def contracts_table(records: Mapping[str, StepRecord], docs_dir: Path, workspace: Path) -> Table:
+    """The verdict of every contract and where its page lies, from the workspace."""
+    table = Table(title="Data contracts", title_justify="left", header_style="bold")
+    for heading in ("artifact", "verdict", "expectations", "report"):
+        table.add_column(heading, overflow="fold")
+    for artifact, record in records.items():
+        report = record.contract
+        if report is None:
+            continue
+        failed = len(report.failures)
+        told = f"{len(report.results)} checked" + (f", {failed} failed" if failed else "")
+        style = {"passed": "green", "warned": "yellow"}.get(report.verdict, "red")
+        page = docs_dir / artifact / "index.html"
+        place = str(page.relative_to(workspace)) if page.exists() else ""
+        table.add_row(artifact, Text(report.verdict, style=style), told, place)
+    return table
+
+
+def evaluation_table(report: Mapping[str, Any]) -> Table:
+    """Held-out bits per byte, of the network and of the counting model, in all and by language."""
+    baseline = report["baseline"]
+    title = f"Evaluation on {report['held_out']['files']:,} held-out files ({report['split']})"
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for heading in ("what", "model", baseline["name"]):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    table.add_row("bits per byte", f"{report['bits_per_byte']:.4f}", f"{baseline['bits_per_byte']:.4f}", style="bold")
+    for row in report["per_language"]:
+        what = f"  {row['language']} ({row['bytes'] / 1000:,.0f} kB)"
+        table.add_row(what, f"{row['bits_per_byte']:.4f}", f"{row['baseline_bits_per_byte']:.4f}")
+    problems, filled = report["problems"], report["fill_in_middle"]
+    solved = f"{problems['solution_bits_per_byte']:.4f}"
+    table.add_row(f"{problems['count']} problems: solution, bits per byte", solved, "")
+    table.add_row("  greedy answers that parse", f"{problems['syntax_valid_fraction']:.0%}", "")
+    table.add_row(f"{filled['cases']} lines filled in exactly", f"{filled['exact_match_fraction']:.0%}", "")
+    return table
+
+
+def decision_table(decision: PromotionDecision) -> Table:
+    """Each condition of the promotion and what it saw."""
+    outcome = "promoted to @champion" if decision.promoted else "not promoted"
+    title = f"{decision.model_name} version {decision.version}: {outcome}"
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for heading in ("condition", "holds", "figures"):
+        table.add_column(heading)
+    for check in decision.checks:
+        holds = Text("yes", style="green") if check.passed else Text("no", style="red")
+        table.add_row(check.name, holds, check.why)
+    return table
+
+
+def lineage_tree(record: StepRecord, records: Mapping[str, StepRecord], title: str) -> Tree:
+    """Everything that `record` stands on, downstream first; `records` holds them by record digest.
+
+    An artifact that two others stand on is spelled out once.
+    """
+    tree = Tree(Text(title, style="bold"))
+    _grow(tree, record, records, set())
+    return tree
+
+
+def _grow(branch: Tree, record: StepRecord, records: Mapping[str, StepRecord], told: set[str]) -> None:
+    digest = record.digest[:_CHARS_OF_DIGEST]
+    again = record.record_digest() in told
+    line = Text.assemble((record.artifact, "bold"), f"  {digest}", (f"  by {record.step}", "dim"))
+    if again:
+        line.append("  (above)", style="dim")
+    node = branch.add(line)
+    if again:
+        return
+    told.add(record.record_digest())
+    for name, source in record.sources.items():
+        node.add(Text(f"{name}  {source[:_CHARS_OF_DIGEST]}", style="dim"))
+    for reference in record.inputs.values():
+        _grow(node, records[reference.record], records, told)
+
+
+def together(*parts: RenderableType) -> Group:
+    """The parts below each other, an empty line between."""
+    spaced: list[RenderableType] = []
+    for part in parts:
+        spaced += [part, Text()]
+    return Group(*spaced[:-1])
