@@ -5,6 +5,7 @@ from flows.startup import start_everything
 
 
 def test_coming_up_twice_starts_nothing_and_says_so(house: Any):
+    start_everything(house.settings, lambda _: None)  # closes the runs that other tests left without a process
     before = [state.pid for state in describe_services(house.settings)]
     said: list[str] = []
     start_everything(house.settings, said.append)
