@@ -13,7 +13,7 @@ from components.step import Needs, Step
 STEPS: tuple[Step, ...] = (
     Step(
         name="ingest_sources",
-        module="components.corpus.ingest_sources",
+        module="components.sources.ingest_sources",
         output="raw_files",
         reads_sources=True,
     ),
@@ -25,7 +25,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         name="redact_secrets",
-        module="components.corpus.redact_secrets",
+        module="components.redaction.redact_secrets",
         inputs=("quality_files",),
         output="redacted_files",
     ),

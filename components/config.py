@@ -12,13 +12,13 @@ from components.corpus.config import (
     DecontaminateConfig,
     DeduplicateConfig,
     FilterQualityConfig,
-    IngestSourcesConfig,
-    RedactSecretsConfig,
     SplitCorpusConfig,
 )
 from components.errors import ParamsError
 from components.evaluation.config import CollectProblemsConfig, EvaluateModelConfig
+from components.redaction.config import RedactSecretsConfig
 from components.section import Section
+from components.sources.config import IngestSourcesConfig
 from components.tokens.config import TokenizeCorpusConfig, TrainTokenizerConfig
 from components.training.config import ExportWeightsConfig
 from model.config import ModelConfig, PretrainConfig

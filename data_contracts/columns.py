@@ -28,7 +28,7 @@ CODE_FILES: pa.Schema = pa.schema(
         pa.field("commit", pa.string(), nullable=True),
         # SPDX expression; null where no licence is known.
         pa.field("license", pa.string(), nullable=True),
-        # Language as components/corpus/languages.py spells it, lower case ("python", "cpp"); null where none is
+        # Language as components/sources/languages.py spells it, lower case ("python", "cpp"); null where none is
         # recognized.
         pa.field("language", pa.string(), nullable=True),
         # Ending of the path's last part, lower case, with its dot; "" if there is none.

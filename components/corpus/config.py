@@ -2,76 +2,18 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from components.section import Section
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class _Source(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
-    """Names the source in tables and lineage; unique in the list."""
-    path: Annotated[str, Field(pattern=r"^[^\x00]+$")]
-    """Where it lies, relative to the workspace; `{python_stdlib}` stands for the running Python's library."""
-    repository: Annotated[str, Field(min_length=1)]
-    """`owner/name` that its files are attributed to."""
-    license: str | None
-    """SPDX expression declared for every file that no licence file of its own covers; null: only detected ones."""
-    exclude: tuple[str, ...]
-    """Glob patterns of paths inside the source that are not read; one without a slash matches at any depth."""
-
-
-class DirectorySource(_Source):
-    """A tree of files on disk. Symbolic links are not followed."""
-
-    kind: Literal["directory"]
-
-
-class GitSource(_Source):
-    """A Git repository, bare or not, read from its object database, never from the working tree."""
-
-    kind: Literal["git"]
-    revision: Annotated[str, Field(pattern=r"^[^\x00]+$")]
-    """Commit, tag or branch; resolved to a commit before anything is read."""
-    history: bool
-    """True: every distinct version of every file reachable from the commit; false: the tree at the commit."""
-
-
-class ArchiveSource(_Source):
-    """A `.zip`, `.tar`, `.tar.gz`, `.tar.bz2` or `.tar.xz` file, read without unpacking it."""
-
-    kind: Literal["archive"]
-
-
-Source = Annotated[DirectorySource | GitSource | ArchiveSource, Field(discriminator="kind")]
-
-
-class IngestSourcesConfig(Section):
-    """What is collected."""
-
-    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
-    max_file_bytes: Annotated[int, Field(ge=1, le=2**31 - 1)]
-    """A larger file is dropped unread."""
-    shard_bytes: Annotated[int, Field(ge=1024)]
-    """A shard is closed when its text reaches this size."""
-
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> "IngestSourcesConfig":
-        names = [source.name for source in self.sources]
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        if doubled:
-            raise ValueError(f"two sources share the name {doubled[0]!r}; give each its own")
-        return self
-
-
 class FilterQualityConfig(Section):
     """Which files read like source code."""
 
     languages: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Languages that are kept, as `components/corpus/languages.py` spells them."""
+    """Languages that are kept, as `components/sources/languages.py` spells them."""
     max_line_length_chars: Annotated[int, Field(ge=1)]
     max_mean_line_length_chars: Annotated[float, Field(gt=0)]
     min_alphanumeric_fraction: Fraction
@@ -79,14 +21,6 @@ class FilterQualityConfig(Section):
     """A file whose first so many characters hold `<?xml version=` is dropped; 0 turns the rule off."""
     long_lines_allowed: tuple[str, ...]
     """Languages whose files are exempt from both line-length rules (prose is not wrapped)."""
-
-
-class RedactSecretsConfig(Section):
-    """What is replaced inside the text. A file is never dropped for a secret."""
-
-    entities: Annotated[tuple[Literal["email", "ip_address", "key"], ...], Field(min_length=1)]
-    min_key_entropy_bits: Annotated[float, Field(ge=0, le=8)]
-    """Shannon entropy per character below which a key-like string is taken for a word or a constant."""
 
 
 class DeduplicateConfig(Section):

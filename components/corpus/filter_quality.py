@@ -16,10 +16,10 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from components.corpus.config import FilterQualityConfig
-from components.corpus.languages import LANGUAGES
 from components.corpus.measure_text import measure_text
 from components.errors import EmptyArtifactError, ParamsError
 from components.section import Summary
+from components.sources.languages import LANGUAGES
 from components.tables import FilesCounts, FilesWriter, dropped_rows, track_files
 
 XML_DECLARATION = "<?xml version="
@@ -137,6 +137,6 @@ def _require_known_languages(config: FilterQualityConfig) -> None:
         for name in names:
             if name not in known:
                 raise ParamsError(
-                    f"filter_quality.{section} names {name!r}, which is no language of components/corpus/languages.py; "
+                    f"filter_quality.{section} names {name!r}, which components/sources/languages.py does not know; "
                     f"write one of {', '.join(sorted(known))}"
                 )

@@ -14,7 +14,7 @@ EVAL_PROBLEMS: pa.Schema = pa.schema(
         pa.field("task_id", pa.string(), nullable=False),
         # Name of the file that the problem came from, without endings; "starloom" for our own.
         pa.field("benchmark", pa.string(), nullable=False),
-        # As `components/corpus/languages.py` spells it.
+        # As `components/sources/languages.py` spells it.
         pa.field("language", pa.string(), nullable=False),
         # What a model is given: imports, signature, docstring.
         pa.field("prompt", pa.string(), nullable=False),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from components.corpus.read_git import open_git, resolve_revision
-from components.corpus.source_files import Refusal, outcome_of, path_filter
 from components.errors import SourceError
+from components.sources.read_git import open_git, resolve_revision
+from components.sources.source_files import Refusal, outcome_of, path_filter
 
 LIMIT = 10_000
 IDENTITY = {

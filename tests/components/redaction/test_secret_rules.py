@@ -5,8 +5,8 @@ import string
 
 import pytest
 
-from components.corpus.redact_secrets import Redactor
-from components.corpus.secret_rules import RULES, entropy_bits, looks_random
+from components.redaction.redact_secrets import Redactor
+from components.redaction.secret_rules import RULES, entropy_bits, looks_random
 
 REDACTOR = Redactor(("email", "ip_address", "key"), 3.0)
 

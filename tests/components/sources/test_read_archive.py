@@ -11,10 +11,10 @@ import zipfile
 
 import pytest
 
-from components.corpus import read_archive
-from components.corpus.read_archive import digest_archive, open_archive
-from components.corpus.source_files import Refusal, outcome_of, path_filter
 from components.errors import SourceError
+from components.sources import read_archive
+from components.sources.read_archive import digest_archive, open_archive
+from components.sources.source_files import Refusal, outcome_of, path_filter
 
 LIMIT = 10_000
 COMPRESSIONS = {"": lambda data: data, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.corpus.licenses import (
+from components.sources.licenses import (
     LICENSE_TEXTS,
     LicenseMap,
     header_license,

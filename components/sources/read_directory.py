@@ -8,7 +8,8 @@ from functools import partial
 from io import FileIO
 from pathlib import Path
 
-from components.corpus.source_files import (
+from components.errors import SourceError
+from components.sources.source_files import (
     ContentDigest,
     Entry,
     FoundFile,
@@ -19,7 +20,6 @@ from components.corpus.source_files import (
     symbolic_link,
     unreadable,
 )
-from components.errors import SourceError
 
 # NOFOLLOW and NONBLOCK guard the moment between listing and opening, in which a file can become something else.
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

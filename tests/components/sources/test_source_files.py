@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.corpus.source_files import (
+from components.sources.source_files import (
     ContentDigest,
     FoundFile,
     Refusal,

@@ -17,13 +17,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from components.corpus.config import ArchiveSource, DirectorySource, GitSource, IngestSourcesConfig, Source
-from components.corpus.languages import extension_of, language_of
-from components.corpus.licenses import LicenseMap, header_license, is_license_file
-from components.corpus.read_archive import digest_archive, open_archive
-from components.corpus.read_directory import digest_directory, open_directory
-from components.corpus.read_git import open_git, resolve_revision
-from components.corpus.source_files import (
+from components.errors import EmptyArtifactError
+from components.section import Summary
+from components.sources.config import ArchiveSource, DirectorySource, GitSource, IngestSourcesConfig, Source
+from components.sources.languages import extension_of, language_of
+from components.sources.licenses import LicenseMap, header_license, is_license_file
+from components.sources.read_archive import digest_archive, open_archive
+from components.sources.read_directory import digest_directory, open_directory
+from components.sources.read_git import open_git, resolve_revision
+from components.sources.source_files import (
     ContentDigest,
     Entry,
     FoundFile,
@@ -31,8 +33,6 @@ from components.corpus.source_files import (
     outcome_of,
     path_filter,
 )
-from components.errors import EmptyArtifactError
-from components.section import Summary
 from components.tables import ROW_GROUP_BYTES, ROW_GROUP_ROWS, FilesCounts, FilesWriter
 from data_contracts.columns import CODE_FILES, DROPPED_FILES
 from model.reporting import track

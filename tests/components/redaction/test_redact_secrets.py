@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.corpus import redact_secrets
-from components.corpus.config import RedactSecretsConfig
-from components.corpus.redact_secrets import IPV4_REPLACEMENTS, IPV6_REPLACEMENTS, REDACTIONS, Redactor
+from components.redaction import redact_secrets
+from components.redaction.config import RedactSecretsConfig
+from components.redaction.redact_secrets import IPV4_REPLACEMENTS, IPV6_REPLACEMENTS, REDACTIONS, Redactor
 from components.tables import read_dropped, read_files
 
 REDACTOR = Redactor(("email", "ip_address", "key"), 3.0)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.config import load_config
-from components.corpus.languages import LANGUAGES, extension_of, language_of
+from components.sources.languages import LANGUAGES, extension_of, language_of
 
 ROOT = Path(__file__).parents[3]
 

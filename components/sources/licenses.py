@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from components.corpus.languages import LANGUAGES, extension_of
+from components.sources.languages import LANGUAGES, extension_of
 
 HEADER_LINES = 20
 """An `SPDX-License-Identifier` further down belongs to something else that the file talks about."""

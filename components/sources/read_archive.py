@@ -19,7 +19,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
-from components.corpus.source_files import (
+from components.errors import SourceError
+from components.sources.source_files import (
     Entry,
     FoundFile,
     Refusal,
@@ -28,7 +29,6 @@ from components.corpus.source_files import (
     symbolic_link,
     unreadable,
 )
-from components.errors import SourceError
 
 MAX_EXPANSION = 200
 FREE_EXPANSION_BYTES = 4 * 2**30

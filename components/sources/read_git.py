@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from components.corpus.source_files import (
+from components.errors import SourceError
+from components.sources.source_files import (
     Entry,
     FoundFile,
     Refusal,
@@ -23,7 +24,6 @@ from components.corpus.source_files import (
     symbolic_link,
     unreadable,
 )
-from components.errors import SourceError
 
 _LINK_MODE = "120000"
 _SUBMODULE_MODE = "160000"

@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from components.corpus.read_directory import digest_directory, open_directory
-from components.corpus.source_files import FoundFile, Refusal, outcome_of, path_filter
 from components.errors import SourceError
+from components.sources.read_directory import digest_directory, open_directory
+from components.sources.source_files import FoundFile, Refusal, outcome_of, path_filter
 
 LIMIT = 1000
 

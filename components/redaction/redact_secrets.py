@@ -20,8 +20,8 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 import re2
 
-from components.corpus.config import RedactSecretsConfig
-from components.corpus.secret_rules import RULES, Entity, SecretRule, Span
+from components.redaction.config import RedactSecretsConfig
+from components.redaction.secret_rules import RULES, Entity, SecretRule, Span
 from components.section import Summary
 from components.tables import FilesCounts, FilesWriter, text_buffers, track_files
 

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pytest
 
 from components.config import load_config
-from components.corpus.config import IngestSourcesConfig
-from components.corpus.ingest_sources import readable_text, resolve_sources, run
-from components.corpus.source_files import Refusal
 from components.errors import EmptyArtifactError, SourceError
+from components.sources.config import IngestSourcesConfig
+from components.sources.ingest_sources import readable_text, resolve_sources, run
+from components.sources.source_files import Refusal
 from components.tables import read_dropped, read_files
 
 ROOT = Path(__file__).parents[3]

@@ -11,11 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.config import load_config
-from components.corpus import decontaminate, deduplicate, filter_quality, ingest_sources, redact_secrets, split_corpus
-from components.corpus.config import DirectorySource
+from components.corpus import decontaminate, deduplicate, filter_quality, split_corpus
 from components.evaluation import collect_problems
+from components.redaction import redact_secrets
+from components.sources import ingest_sources
+from components.sources.config import DirectorySource
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[2]
 WORDS = [f"word{number}" for number in range(120)]
 CONTENTS = [
     "# jane@acme.com\nHOST = '52.2.144.13'\npassword = 'Xk9mP2vL5nQ8rT3wY7zB'\n",

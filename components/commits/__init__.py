@@ -1,0 +1,1 @@
+"""From the history of a repository to documents of single changes."""

@@ -1,0 +1,1 @@
+"""From GitHub events to conversations."""

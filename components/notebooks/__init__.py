@@ -1,0 +1,1 @@
+"""From Jupyter notebooks to scripts and to text-code-output documents."""

@@ -1,0 +1,1 @@
+"""Taking out of the text what names or endangers a person."""

@@ -1,0 +1,1 @@
+"""From directories, Git repositories, archives and tables of code to raw files."""
