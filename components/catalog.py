@@ -52,6 +52,7 @@ STEPS: tuple[Step, ...] = (
         module="components.corpus.split_corpus",
         inputs=("clean_files",),
         output="corpus_splits",
+        resumable=True,
     ),
     Step(
         name="train_tokenizer",

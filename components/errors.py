@@ -11,6 +11,7 @@
     |-- StorageError              disk full, read-only directory
     |-- TrainingError             a training process failed or diverged
     |-- PreemptedError            a training was asked to stop and has saved itself; exit code 75, run it again
+    |-- WorkerError               the processes that share a step's work died, or Ray does not answer
     |-- VersioningError           Git or DVC refused
     |-- RegistryError             no such model or version, the registry does not answer
     `-- ServiceError              a service does not start, its port is taken
@@ -61,6 +62,10 @@ class TrainingError(StarloomError):
 
 class PreemptedError(StarloomError):
     """A training was asked to stop and saved its last step first."""
+
+
+class WorkerError(StarloomError):
+    """The processes that share a step's work died or cannot be reached."""
 
 
 class VersioningError(StarloomError):

@@ -13,7 +13,7 @@ import importlib
 import shutil
 import sys
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ from components.lineage import (
     write_record,
 )
 from components.provenance import code_state, cpu_seconds, host_description, lock_digest
+from components.runner import PoolRunner, usable_processors, use_runner
 from components.settings import Settings
 from components.step import Step
 from components.store import digest_files, digest_of_files, publish, storage_errors_told, verify_files
@@ -124,7 +125,7 @@ def _make(plan: Plan, config: PipelineConfig, settings: Settings) -> StepRecord:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     started, cpu_before = datetime.now(UTC), cpu_seconds()
-    with _tracked(plan, staging, settings) as mlflow_run:
+    with _tracked(plan, staging, settings) as mlflow_run, _runner_of(settings):
         summary = _call(step, config, settings, out, staging / "work")
     if _resolve_sources(step, config, settings) != plan.sources:
         raise SourceError(f"a source of {step.name} changed while it was read; run again when it is at rest")
@@ -148,6 +149,15 @@ def _make(plan: Plan, config: PipelineConfig, settings: Settings) -> StepRecord:
     publish(out, settings.artifacts_dir / step.output)
     shutil.rmtree(staging)
     return record
+
+
+def _runner_of(settings: Settings) -> AbstractContextManager[None]:
+    """The runner that the environment asks for, while the step runs."""
+    if settings.runner == "local":
+        return use_runner(PoolRunner(settings.workers or usable_processors()))
+    from components.ray_runner import ray_cluster  # noqa: PLC0415 - Ray costs seconds; few runs need it
+
+    return ray_cluster()
 
 
 def call_step(step: Step, config: PipelineConfig, inputs: Mapping[str, Path], out: Path, **places: Path) -> BaseModel:

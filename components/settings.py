@@ -7,6 +7,9 @@ STARLOOM_TRACKING_URI   MLflow server that runs and models are written to (defau
                         step; `starloom up` and `starloom run` set it to the embedded one)
 STARLOOM_DVC_REMOTE     where DVC pushes data versions, a path or s3://bucket/prefix
                         (default: .starloom/dvc-remote in the workspace)
+STARLOOM_RUNNER         who does the work of steps over many shards: `local` (default), a pool of processes, or
+                        `ray`, the cluster at RAY_ADDRESS; its nodes see the workspace under the same path
+STARLOOM_WORKERS        processes of the local pool (default: the processors that this process may use)
 STARLOOM_IMAGE_DIGEST   digest of the container image, recorded as provenance where there is one
 STARLOOM_EVENTS         `json`: a step tells its progress as JSON lines on stdout (set by launchers)
 """
@@ -14,7 +17,7 @@ STARLOOM_EVENTS         `json`: a step tells its progress as JSON lines on stdou
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -28,6 +31,8 @@ _VARIABLES = {
     "mlflow_port": "STARLOOM_MLFLOW_PORT",
     "tracking_uri": "STARLOOM_TRACKING_URI",
     "dvc_remote": "STARLOOM_DVC_REMOTE",
+    "runner": "STARLOOM_RUNNER",
+    "workers": "STARLOOM_WORKERS",
     "image_digest": "STARLOOM_IMAGE_DIGEST",
 }
 
@@ -42,6 +47,8 @@ class Settings(BaseModel):
     mlflow_port: Port = 5000
     tracking_uri: str | None = None
     dvc_remote: str | None = None
+    runner: Literal["local", "ray"] = "local"
+    workers: Annotated[int, Field(ge=1, le=1024)] | None = None
     image_digest: str | None = None
 
     @classmethod

@@ -1,12 +1,14 @@
-"""The table of source files: `files-00000.parquet`, ... and `dropped.parquet`, written and read only here.
+"""Tables of source files: `files-00000.parquet`, ... and `dropped-00000.parquet`, ..., written and read only here.
 
 Shards and row groups are cut by the rows alone, never by how a caller batched them: the same rows in the same
-order give the same bytes. A row group is what a reader holds in memory at once.
+order give the same bytes. A row group is what a reader holds in memory at once. Other tables of the same make
+(threads, commits) have a format of their own.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -38,6 +40,22 @@ _PARQUET: Any = {
 }
 
 
+@dataclass(frozen=True)
+class TableFormat:
+    """A kind of table: `PREFIX-00000.parquet`, ... of one schema, which has at least the columns of `dropped_rows`."""
+
+    prefix: str
+    schema: pa.Schema
+
+    def path(self, artifact: Path, index: int) -> Path:
+        """Where shard number `index` lies."""
+        return artifact / f"{self.prefix}-{index:05d}.parquet"
+
+
+FILES = TableFormat("files", CODE_FILES)
+DROPPED = TableFormat("dropped", DROPPED_FILES)
+
+
 class FilesCounts(Summary):
     """How many files a step kept and dropped; a step's own Summary carries it as its field `files`."""
 
@@ -53,6 +71,17 @@ class FilesCounts(Summary):
         """The rules with their counts in words, for a message; "nothing" if no file was dropped."""
         return ", ".join(f"{rule} {count}" for rule, count in self.dropped_by_rule.items()) or "nothing"
 
+    def plus(self, other: "FilesCounts") -> "FilesCounts":
+        """The counts of both together."""
+        rules = Counter(self.dropped_by_rule) + Counter(other.dropped_by_rule)
+        return FilesCounts(
+            kept_files=self.kept_files + other.kept_files,
+            kept_bytes=self.kept_bytes + other.kept_bytes,
+            dropped_files=self.dropped_files + other.dropped_files,
+            dropped_bytes=self.dropped_bytes + other.dropped_bytes,
+            dropped_by_rule=dict(sorted(rules.items())),
+        )
+
     def since(self, before: "FilesCounts") -> "FilesCounts":
         """The counts of what came after `before` was taken of the same writer."""
         rules = Counter(self.dropped_by_rule) - Counter(before.dropped_by_rule)
@@ -65,29 +94,33 @@ class FilesCounts(Summary):
         )
 
 
+NO_FILES = FilesCounts(kept_files=0, kept_bytes=0, dropped_files=0, dropped_bytes=0, dropped_by_rule={})
+
+
 class FilesWriter:
-    """Writes one table of files under `out`; a context manager that completes it when its block succeeds.
+    """Writes one table under `out`; a context manager that completes it when its block succeeds.
 
     A shard is closed by the row with which its text reaches `shard_bytes`. There is always a first shard, if
-    only an empty one, and always a `dropped.parquet`.
+    only an empty one, and always a `dropped-00000.parquet`.
     """
 
-    def __init__(self, out: Path, shard_bytes: int = SHARD_BYTES) -> None:
+    def __init__(self, out: Path, shard_bytes: int = SHARD_BYTES, format: TableFormat = FILES) -> None:
         self._out = out
         self._shard_bytes = shard_bytes
+        self._format = format
         self._num_shards = 0
-        self._shard: _GrowingFile | None = None
+        self._shard: GrowingFile | None = None
         self._room_bytes = shard_bytes
-        self._dropped = _GrowingFile(out / "dropped.parquet", DROPPED_FILES)
+        self._dropped = GrowingFile(DROPPED.path(out, 0), DROPPED_FILES)
         self._kept_files = 0
         self._kept_bytes = 0
         self._dropped_bytes = 0
         self._rules: Counter[str] = Counter()
 
     def keep(self, batch: pa.RecordBatch) -> None:
-        """Append rows of schema CODE_FILES in their order."""
-        _require_schema(batch, CODE_FILES)
-        lengths = text_lengths(batch)
+        """Append rows of the format's schema in their order."""
+        _require_schema(batch, self._format.schema)
+        lengths = sizes_of(batch)
         start = 0
         for row, length in enumerate(lengths):
             self._room_bytes -= length
@@ -104,7 +137,7 @@ class FilesWriter:
         _require_schema(rows, DROPPED_FILES)
         self._dropped.add(rows, [0] * rows.num_rows)
         self._rules.update(rows.column("rule").to_pylist())
-        self._dropped_bytes += sum(rows.column("size_bytes").to_pylist())
+        self._dropped_bytes += sum(sizes_of(rows))
 
     @property
     def counts(self) -> FilesCounts:
@@ -137,8 +170,8 @@ class FilesWriter:
         shard = self._shard or self._open_shard()
         shard.add(batch, lengths)
 
-    def _open_shard(self) -> "_GrowingFile":
-        self._shard = _GrowingFile(self._out / f"files-{self._num_shards:05d}.parquet", CODE_FILES)
+    def _open_shard(self) -> "GrowingFile":
+        self._shard = GrowingFile(self._format.path(self._out, self._num_shards), self._format.schema)
         self._num_shards += 1
         return self._shard
 
@@ -154,7 +187,7 @@ class FilesWriter:
                 file.abandon()
 
 
-class _GrowingFile:
+class GrowingFile:
     """One Parquet file that cuts its row groups by itself."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -165,6 +198,7 @@ class _GrowingFile:
         self._pending_bytes = 0
 
     def add(self, batch: pa.RecordBatch, lengths: Sequence[int]) -> None:
+        """Append rows whose texts have these lengths in bytes."""
         start = 0
         for row, length in enumerate(lengths):
             is_full = self._pending_rows == ROW_GROUP_ROWS or self._pending_bytes + length > ROW_GROUP_BYTES
@@ -177,6 +211,7 @@ class _GrowingFile:
         self._pending.append(batch.slice(start))
 
     def close(self) -> None:
+        """Complete the file."""
         self._write_group()
         self._writer.close()
 
@@ -197,8 +232,18 @@ def read_files(artifact: Path, columns: Sequence[str] | None = None) -> Iterator
 
     Raises CorruptArtifactError for a shard that is missing, damaged or of another schema.
     """
-    for path in files_shards(artifact):
-        yield from _read_groups(path, CODE_FILES, columns)
+    return read_table(artifact, FILES, columns)
+
+
+def read_dropped(artifact: Path) -> Iterator[pa.RecordBatch]:
+    """The dropped files with their reasons, in their order; raises as `read_files`."""
+    return read_table(artifact, DROPPED)
+
+
+def read_table(artifact: Path, format: TableFormat, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The rows of a table of any format; as `read_files`."""
+    for path in shards_of(artifact, format):
+        yield from read_shard(path, format.schema, columns)
 
 
 def track_files(artifact: Path) -> Iterator[pa.RecordBatch]:
@@ -211,29 +256,30 @@ def track_files(artifact: Path) -> Iterator[pa.RecordBatch]:
         sink.progress(done, total, "files")
 
 
-def read_dropped(artifact: Path) -> Iterator[pa.RecordBatch]:
-    """The dropped files with their reasons, in their order; raises as `read_files`."""
-    yield from _read_groups(artifact / "dropped.parquet", DROPPED_FILES, None)
+def count_rows(artifact: Path, format: TableFormat = FILES) -> int:
+    """The number of rows, from the footers alone; raises as `read_files`."""
+    return sum(shard_rows(path, format.schema) for path in shards_of(artifact, format))
 
 
-def count_rows(artifact: Path) -> int:
-    """The number of kept files, from the footers alone; raises as `read_files`."""
-    return sum(_open(path, CODE_FILES).metadata.num_rows for path in files_shards(artifact))
+def shard_rows(path: Path, schema: pa.Schema) -> int:
+    """The number of rows of one shard, from its footer; raises as `read_files`."""
+    with _open(path, schema) as file:
+        return file.metadata.num_rows
 
 
-def files_shards(artifact: Path) -> list[Path]:
+def shards_of(artifact: Path, format: TableFormat = FILES) -> list[Path]:
     """The paths of the shards in their order; CorruptArtifactError if there is none or one is missing."""
-    shards = sorted(artifact.glob("files-*.parquet"))
+    shards = sorted(artifact.glob(f"{format.prefix}-*.parquet"))
     for index in range(max(1, len(shards))):
-        expected = artifact / f"files-{index:05d}.parquet"
+        expected = format.path(artifact, index)
         if expected not in shards:
             raise CorruptArtifactError(f"{artifact} lacks its shard {expected.name}; make the artifact anew")
     return shards
 
 
-def text_lengths(batch: pa.RecordBatch) -> list[int]:
-    """UTF-8 bytes of each row's `content`."""
-    return np.diff(text_buffers(batch)[1]).tolist()
+def sizes_of(batch: pa.RecordBatch) -> list[int]:
+    """`size_bytes` of each row."""
+    return batch.column("size_bytes").to_pylist()
 
 
 def text_buffers(batch: pa.RecordBatch) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -256,7 +302,7 @@ def dropped_rows(
     thresholds: Sequence[str],
     details: Sequence[str] | None = None,
 ) -> pa.RecordBatch:
-    """The entries for `dropped.parquet` of the given row numbers of a batch of CODE_FILES.
+    """The entries for the table of dropped files of the given row numbers of a batch of any format.
 
     `rules`, `values`, `thresholds` and `details` have one entry per row; without `details` each is "".
     """
@@ -267,7 +313,8 @@ def dropped_rows(
     return pa.RecordBatch.from_arrays(columns, schema=DROPPED_FILES)
 
 
-def _read_groups(path: Path, schema: pa.Schema, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+def read_shard(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The rows of one file, one row group at a time; raises as `read_files`."""
     with _open(path, schema) as file:
         for index in range(file.num_row_groups):
             try:

@@ -20,7 +20,7 @@ from data_contracts.expectations import (
 BLOCK, WARN = Severity.BLOCK, Severity.WARN
 
 FILES = "files-*.parquet"
-DROPPED = "dropped.parquet"
+DROPPED = "dropped-*.parquet"
 
 MAX_CHECKED_ROWS = 100_000
 """Rows whose values are checked: seconds of work, and a fault in one row of 30,000 is still found 19 times in 20."""

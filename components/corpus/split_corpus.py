@@ -6,6 +6,7 @@ shares the split: all files of a repository, or all versions of a path.
 
 import hashlib
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +14,8 @@ import pyarrow as pa
 from components.corpus.config import SplitCorpusConfig
 from components.errors import EmptyArtifactError
 from components.section import Summary
-from components.tables import FilesCounts, FilesWriter, track_files
+from components.shard_map import Mapped, map_shards
+from components.tables import FilesCounts, sizes_of
 
 SPLITS = ("train", "validation", "test")
 
@@ -28,28 +30,29 @@ class SplitCorpusSummary(Summary):
     """UTF-8 bytes per split."""
 
 
-def run(config: SplitCorpusConfig, *, clean_files: Path, out: Path) -> SplitCorpusSummary:
+def run(config: SplitCorpusConfig, *, clean_files: Path, out: Path, work_dir: Path) -> SplitCorpusSummary:
     """Write every file with its column `split` filled, in the input's order.
 
     Raises EmptyArtifactError if no file falls to train; validation and test may be empty.
     """
-    files: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
-    with FilesWriter(out) as writer:
-        for batch in track_files(clean_files):
-            split = split_batch(batch, config)
-            writer.keep(split)
-            names = split.column("split").to_pylist()
-            files.update(names)
-            for name, size_bytes in zip(names, split.column("size_bytes").to_pylist(), strict=True):
-                sizes[name] += size_bytes
-        if files["train"] == 0:
-            raise EmptyArtifactError(_nothing_to_train_on(config, files.total()))
+    outcome = map_shards(partial(_split, config=config), [clean_files], out, work_dir)
+    counts = Counter(outcome.counts)
+    if counts["train files"] == 0:
+        raise EmptyArtifactError(_nothing_to_train_on(config, outcome.files.kept_files))
     return SplitCorpusSummary(
-        files=writer.counts,
-        split_files={name: files[name] for name in SPLITS},
-        split_bytes={name: sizes[name] for name in SPLITS},
+        files=outcome.files,
+        split_files={name: counts[f"{name} files"] for name in SPLITS},
+        split_bytes={name: counts[f"{name} bytes"] for name in SPLITS},
     )
+
+
+def _split(batch: pa.RecordBatch, config: SplitCorpusConfig) -> Mapped:
+    split = split_batch(batch, config)
+    counts: Counter[str] = Counter()
+    for name, size_bytes in zip(split.column("split").to_pylist(), sizes_of(split), strict=True):
+        counts[f"{name} files"] += 1
+        counts[f"{name} bytes"] += size_bytes
+    return Mapped(split, counts=counts)
 
 
 def split_batch(batch: pa.RecordBatch, config: SplitCorpusConfig) -> pa.RecordBatch:

@@ -176,7 +176,7 @@ class _Rows:
         """Keep the entry's text, or drop it with the reason."""
         text = readable_text(outcome) if isinstance(outcome, bytes) else outcome
         content_sha256 = hashlib.sha256(text).hexdigest() if isinstance(text, bytes) else ""
-        file_id = _file_id(source.repository, entry.path, entry.commit or "", content_sha256)
+        file_id = file_id_of(source.repository, entry.path, entry.commit or "", content_sha256)
         if isinstance(text, bytes) and file_id in self._file_ids:
             text = Refusal("duplicate_file", "the same again", "one", f"kept as {file_id}")
         origin = {
@@ -200,6 +200,7 @@ class _Rows:
         head = text[:_HEAD_BYTES]
         license_ = header_license(head.decode("utf-8", "replace")) or licenses.covering(path)
         described = {
+            "kind": "file",
             "content": "",
             "content_sha256": content_sha256,
             "size_bytes": len(text),
@@ -233,7 +234,8 @@ def _text_column(texts: list[bytes]) -> pa.Array:
     return pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(offsets), pa.py_buffer(b"".join(texts)))
 
 
-def _file_id(repository: str, path: str, commit: str, content_sha256: str) -> str:
+def file_id_of(repository: str, path: str, commit: str, content_sha256: str) -> str:
+    """The id of a row: first 32 hex digits of sha256 over the four, joined by NUL."""
     return hashlib.sha256("\0".join((repository, path, commit, content_sha256)).encode()).hexdigest()[:32]
 
 

@@ -1,6 +1,6 @@
 """What every reader of a source gives: the files it found in a fixed order, each read when asked and not before.
 
-A file that cannot be data is never an error: it is refused with a rule that ends up in `dropped.parquet`.
+A file that cannot be data is never an error: it is refused with a rule that ends up among the dropped files.
 """
 
 import hashlib

@@ -35,6 +35,7 @@ def _row(split: str, path: str, content: str) -> dict[str, object]:
     digest = hashlib.sha256(content.encode()).hexdigest()
     return {
         "file_id": hashlib.sha256(f"{path}\0{digest}".encode()).hexdigest()[:32],
+        "kind": "file",
         "content": content,
         "content_sha256": digest,
         "size_bytes": len(content.encode()),
@@ -46,6 +47,8 @@ def _row(split: str, path: str, content: str) -> dict[str, object]:
         "language": "markdown" if path.endswith(".md") else "python",
         "extension": Path(path).suffix,
         "stars": None,
+        "forks": None,
+        "updated_at": None,
         "split": split,
     }
 
@@ -83,6 +86,7 @@ def table_of(tmp_path: Path) -> TableOf:
 def _completed(row: dict[str, Any], number: int) -> dict[str, Any]:
     content = row["content"]
     row = {
+        "kind": "file",
         "source": "made-up",
         "repository": "owner/project",
         "path": f"src/file_{number:04d}.py",
@@ -91,6 +95,8 @@ def _completed(row: dict[str, Any], number: int) -> dict[str, Any]:
         "language": "python",
         "extension": ".py",
         "stars": None,
+        "forks": None,
+        "updated_at": None,
         "split": None,
     } | row
     digest = hashlib.sha256(content.encode()).hexdigest()

@@ -64,7 +64,9 @@ def outputs(tmp_path, table_of):
     ingest = config.ingest_sources.model_copy(update={"sources": (source,)})
     ingest_sources.run(ingest, workspace=tmp_path, out=places["ingest_sources"])
     filter_quality.run(config.filter_quality, raw_files=places["ingest_sources"], out=places["filter_quality"])
-    split_corpus.run(config.split_corpus, clean_files=table, out=places["split_corpus"])
+    split_corpus.run(
+        config.split_corpus, clean_files=table, out=places["split_corpus"], work_dir=tmp_path / "work"
+    )
     redact_secrets.run(config.redact_secrets, quality_files=table, out=places["redact_secrets"])
     deduplicate.run(config.deduplicate, redacted_files=table, out=places["deduplicate"])
     collect_problems.run(config.collect_problems, workspace=tmp_path, out=places["collect_problems"])

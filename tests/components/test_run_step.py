@@ -41,7 +41,7 @@ def row(number, content):
     digest = hashlib.sha256(content.encode()).hexdigest()
     values = dict(content=content, content_sha256=digest, size_bytes=len(content.encode()), source="s",
                   repository="o/p", path=f"f{{number}}.py", commit=None, license="MIT", language="python",
-                  extension=".py", stars=None, split=None)
+                  extension=".py", kind="file", split=None)
     name = "same" if {doubled} else str(number)
     return values | dict(file_id=hashlib.sha256(name.encode()).hexdigest()[:32])
 
@@ -151,7 +151,7 @@ def test_a_damaged_input_is_found_before_a_step_reads_it(
     settings: Settings, config: PipelineConfig, make_step: MakeStep
 ) -> None:
     run_step(make_step("feeds"), config, settings)
-    (settings.artifacts_dir / "raw_files" / "dropped.parquet").write_bytes(b"nonsense")
+    (settings.artifacts_dir / "raw_files" / "dropped-00000.parquet").write_bytes(b"nonsense")
     with pytest.raises(CorruptArtifactError, match=r"raw_files is damaged: dropped\.parquet"):
         run_step(step_named("filter_quality"), config, settings)
 
@@ -210,7 +210,7 @@ def test_a_killed_step_leaves_nothing_that_looks_finished(
     victim.wait()
     assert published_record("raw_files", settings) is None
     record = run_step(make_step("comes_after"), config, settings)
-    assert sorted(record.files) == ["dropped.parquet", "files-00000.parquet"]
+    assert sorted(record.files) == ["dropped-00000.parquet", "files-00000.parquet"]
 
 
 def test_the_lineage_is_walked_from_records_alone(

@@ -20,6 +20,7 @@ def code_file(number: int, **changes: Any) -> Row:
     sha256 = hashlib.sha256(content.encode()).hexdigest()
     row: Row = {
         "file_id": hashlib.sha256(f"id {number}".encode()).hexdigest()[:32],
+        "kind": "file",
         "content": content,
         "content_sha256": sha256,
         "size_bytes": len(content),
@@ -31,6 +32,8 @@ def code_file(number: int, **changes: Any) -> Row:
         "language": "python",
         "extension": ".py",
         "stars": 60_000,
+        "forks": None,
+        "updated_at": None,
         "split": None,
     }
     return row | changes
@@ -69,7 +72,7 @@ def write_files(
     for shard, start in enumerate(range(0, len(rows), rows_per_shard)):
         table = pa.Table.from_pylist(rows[start : start + rows_per_shard], schema=schema)
         pq.write_table(table, out / f"files-{shard:05d}.parquet", row_group_size=20, write_page_checksum=True)
-    pq.write_table(pa.Table.from_pylist(dropped or [], schema=nullable(DROPPED_FILES)), out / "dropped.parquet")
+    pq.write_table(pa.Table.from_pylist(dropped or [], schema=nullable(DROPPED_FILES)), out / "dropped-00000.parquet")
     return out
 
 

@@ -70,8 +70,8 @@ def break_files(out, artifacts):
     artifacts.write_files(out, rows, dropped, schema=artifacts.nullable(CODE_FILES))
     pq.write_table(CODE_FILES.empty_table(), out / "files-00007.parquet")
     (out / "files-00008.parquet").write_bytes(b"cut off")
-    dropped_table = pq.read_table(out / "dropped.parquet")
-    pq.write_table(dropped_table.drop_columns(["detail"]), out / "dropped.parquet")
+    dropped_table = pq.read_table(out / "dropped-00000.parquet")
+    pq.write_table(dropped_table.drop_columns(["detail"]), out / "dropped-00000.parquet")
     return out
 
 
@@ -202,7 +202,7 @@ def test_a_missing_column_is_named(broken_reports):
     keys = failing_keys(
         broken_reports["raw_files"][0], "every file must have the declared columns with their types", "dropped"
     )
-    assert keys == [("dropped.parquet", "detail")]
+    assert keys == [("dropped-00000.parquet", "detail")]
 
 
 @pytest.mark.parametrize(

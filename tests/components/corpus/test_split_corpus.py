@@ -23,7 +23,7 @@ def split(table_of, tmp_path):
     def call(rows, parameters):
         out = tmp_path / f"out-{len(list(tmp_path.iterdir()))}"
         out.mkdir()
-        summary = run(parameters, clean_files=table_of(rows), out=out)
+        summary = run(parameters, clean_files=table_of(rows), out=out, work_dir=out.with_name(f"{out.name} work"))
         assert list(read_dropped(out)) == []
         return summary, [row for batch in read_files(out) for row in batch.to_pylist()]
 
@@ -100,7 +100,7 @@ def test_twice_gives_the_same_bytes(table_of, tmp_path):
     table = table_of(files(500))
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        run(config(), clean_files=table, out=tmp_path / name)
+        run(config(), clean_files=table, out=tmp_path / name, work_dir=tmp_path / f"{name} work")
     first, second = (
         {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("first", "second")
     )
@@ -111,4 +111,4 @@ def test_twice_gives_the_same_bytes(table_of, tmp_path):
 def test_nothing_to_train_on_is_told(table_of, tmp_path):
     parameters = config(unit="repository", validation_fraction=0.99, test_fraction=0.0)
     with pytest.raises(EmptyArtifactError, match=r"none of the 1 files into train .*unit repository.*split by path"):
-        run(parameters, clean_files=table_of([{"content": "x"}]), out=tmp_path)
+        run(parameters, clean_files=table_of([{"content": "x"}]), out=tmp_path, work_dir=tmp_path / "work")

@@ -75,6 +75,7 @@ def test_a_row_says_what_the_file_is_and_where_it_comes_from(tmp_path):
     digest = hashlib.sha256(content.encode()).hexdigest()
     assert row == {
         "file_id": hashlib.sha256(f"owner/project\0src/Main.PY\0\0{digest}".encode()).hexdigest()[:32],
+        "kind": "file",
         "content": content,
         "content_sha256": digest,
         "size_bytes": len(content.encode()),
@@ -86,6 +87,8 @@ def test_a_row_says_what_the_file_is_and_where_it_comes_from(tmp_path):
         "language": "python",
         "extension": ".py",
         "stars": None,
+        "forks": None,
+        "updated_at": None,
         "split": None,
     }
 

@@ -1,0 +1,88 @@
+"""Ray: a real cluster of several nodes on this machine, the same bytes as the local runner, a worker killed."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from components.errors import WorkerError
+from components.ray_runner import ray_cluster
+from components.runner import InlineRunner, current_runner, use_runner
+from components.shard_map import Mapped, map_shards
+
+ray = pytest.importorskip("ray", reason="Ray is not installed for this Python")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A head and two further nodes of one processor each; gone when the tests are."""
+    from ray.cluster_utils import Cluster  # noqa: PLC0415 - Ray costs seconds; only these tests need it
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    node = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    for _ in range(2):
+        cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+    cluster.wait_for_nodes()
+    yield cluster.address
+    cluster.shutdown()
+
+
+def shout(batch: pa.RecordBatch) -> Mapped:
+    """Kills its own process the first time that it comes to the shard with file 25."""
+    paths = batch.column("path").to_pylist()
+    if "f_0025.py" in paths:
+        marker = Path(batch.column("repository")[0].as_py()) / "died"
+        if marker.parent.exists() and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    return Mapped(batch, counts={"files": batch.num_rows})
+
+
+def written(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+
+
+def test_a_cluster_gives_the_local_bytes_though_a_worker_is_killed(address, table_of, tmp_path):
+    rows = [
+        {"content": f"x = {n}\n" * 40, "path": f"f_{n:04d}.py", "repository": str(tmp_path / "marks")}
+        for n in range(60)
+    ]
+    files = table_of(rows, 1500)
+    for name in ("local", "ray"):
+        (tmp_path / name / "out").mkdir(parents=True)
+        (tmp_path / name / "work").mkdir()
+    with use_runner(InlineRunner()):
+        local = map_shards(shout, [files], tmp_path / "local/out", tmp_path / "local/work")
+    (tmp_path / "marks").mkdir()
+    with ray_cluster(address):
+        assert current_runner().num_workers == 3
+        on_ray = map_shards(shout, [files], tmp_path / "ray/out", tmp_path / "ray/work")
+    assert (tmp_path / "marks/died").exists()
+    assert on_ray == local
+    assert written(tmp_path / "ray/out") == written(tmp_path / "local/out")
+    assert local.counts == {"files": 60}
+
+
+def fail_at_three(number: int) -> int:
+    if number == 3:
+        raise ValueError("three is refused")
+    return number
+
+
+def test_what_a_piece_raises_is_raised_here(address):
+    with ray_cluster(address):
+        assert sorted(current_runner().run(fail_at_three, [0, 1, 2])) == [(0, 0), (1, 1), (2, 2)]
+        with pytest.raises(ValueError, match="three is refused"):
+            list(current_runner().run(fail_at_three, range(6)))
+
+
+def test_without_a_cluster_the_mend_is_told():
+    with pytest.raises(WorkerError, match="there is no Ray cluster at .* start one"):
+        with ray_cluster("127.0.0.1:1"):
+            pass
