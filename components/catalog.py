@@ -1,8 +1,11 @@
 """The whole pipeline as one table, in reading order: each row turns its inputs into one artifact.
 
-    sources -> raw_files -> quality_files -> redacted_files -> unique_files -> clean_files -> corpus_splits
+    sources of four kinds -> raw_files, raw_issues, raw_commits (opt_outs are asked by each)
+    raw_* -> quality_files, notebook_files, issue_files, commit_files -> permitted_files: one stream from here on
+    permitted_files (-> pii_tagger) -> redacted_files -> unique_files -> clean_files -> corpus_splits
     corpus_splits -> tokenizer -> token_shards -> checkpoint -> bundle -> eval_report
     benchmark files -> eval_problems (clean_files are free of them, eval_report is measured on them)
+    everything before training -> dataset_card
 
 Registering and promoting are not here: they act on the world (`components/registry`).
 Adding a step is adding a row, its section in params.yaml and its stage in dvc.yaml; the tests hold the three equal.
@@ -12,9 +15,30 @@ from components.step import Needs, Step
 
 STEPS: tuple[Step, ...] = (
     Step(
+        name="collect_opt_outs",
+        module="components.sources.collect_opt_outs",
+        output="opt_outs",
+        reads_sources=True,
+    ),
+    Step(
         name="ingest_sources",
         module="components.sources.ingest_sources",
+        inputs=("opt_outs",),
         output="raw_files",
+        reads_sources=True,
+    ),
+    Step(
+        name="ingest_issues",
+        module="components.issues.ingest_issues",
+        inputs=("opt_outs",),
+        output="raw_issues",
+        reads_sources=True,
+    ),
+    Step(
+        name="ingest_commits",
+        module="components.commits.ingest_commits",
+        inputs=("opt_outs",),
+        output="raw_commits",
         reads_sources=True,
     ),
     Step(
@@ -22,18 +46,56 @@ STEPS: tuple[Step, ...] = (
         module="components.corpus.filter_quality",
         inputs=("raw_files",),
         output="quality_files",
+        reads_sources=True,
+        resumable=True,
+    ),
+    Step(
+        name="convert_notebooks",
+        module="components.notebooks.convert_notebooks",
+        inputs=("raw_files",),
+        output="notebook_files",
+        resumable=True,
+    ),
+    Step(
+        name="render_issues",
+        module="components.issues.render_issues",
+        inputs=("raw_issues",),
+        output="issue_files",
+        resumable=True,
+    ),
+    Step(
+        name="render_commits",
+        module="components.commits.render_commits",
+        inputs=("raw_commits",),
+        output="commit_files",
+        resumable=True,
+    ),
+    Step(
+        name="permit_files",
+        module="components.corpus.permit_files",
+        inputs=("quality_files", "notebook_files", "issue_files", "commit_files", "opt_outs"),
+        output="permitted_files",
+        resumable=True,
+    ),
+    Step(
+        name="train_pii_tagger",
+        module="components.redaction.train_pii_tagger",
+        inputs=("permitted_files",),
+        output="pii_tagger",
     ),
     Step(
         name="redact_secrets",
         module="components.redaction.redact_secrets",
-        inputs=("quality_files",),
+        inputs=("permitted_files", "pii_tagger"),
         output="redacted_files",
+        resumable=True,
     ),
     Step(
         name="deduplicate",
         module="components.corpus.deduplicate",
         inputs=("redacted_files",),
         output="unique_files",
+        resumable=True,
     ),
     Step(
         name="collect_problems",
@@ -46,6 +108,7 @@ STEPS: tuple[Step, ...] = (
         module="components.corpus.decontaminate",
         inputs=("unique_files", "eval_problems"),
         output="clean_files",
+        resumable=True,
     ),
     Step(
         name="split_corpus",
@@ -65,6 +128,17 @@ STEPS: tuple[Step, ...] = (
         module="components.tokens.tokenize_corpus",
         inputs=("corpus_splits", "tokenizer"),
         output="token_shards",
+        resumable=True,
+    ),
+    Step(
+        name="describe_corpus",
+        module="components.corpus.describe_corpus",
+        inputs=(
+            *("raw_files", "raw_issues", "raw_commits", "quality_files", "notebook_files", "issue_files"),
+            *("commit_files", "permitted_files", "redacted_files", "unique_files", "clean_files", "corpus_splits"),
+            "token_shards",
+        ),
+        output="dataset_card",
     ),
     Step(
         name="pretrain",

@@ -8,17 +8,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from components.commits.config import IngestCommitsConfig, RenderCommitsConfig
 from components.corpus.config import (
     DecontaminateConfig,
     DeduplicateConfig,
-    FilterQualityConfig,
+    DescribeCorpusConfig,
+    PermitFilesConfig,
     SplitCorpusConfig,
 )
+from components.corpus.quality_config import FilterQualityConfig
 from components.errors import ParamsError
 from components.evaluation.config import CollectProblemsConfig, EvaluateModelConfig
-from components.redaction.config import RedactSecretsConfig
+from components.issues.config import IngestIssuesConfig, RenderIssuesConfig
+from components.notebooks.config import ConvertNotebooksConfig
+from components.redaction.config import RedactSecretsConfig, TrainPiiTaggerConfig
 from components.section import Section
-from components.sources.config import IngestSourcesConfig
+from components.sources.config import CollectOptOutsConfig, IngestSourcesConfig
 from components.tokens.config import TokenizeCorpusConfig, TrainTokenizerConfig
 from components.training.config import ExportWeightsConfig
 from model.config import ModelConfig, PretrainConfig
@@ -44,8 +49,16 @@ class PipelineConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    collect_opt_outs: CollectOptOutsConfig
     ingest_sources: IngestSourcesConfig
+    ingest_issues: IngestIssuesConfig
+    ingest_commits: IngestCommitsConfig
     filter_quality: FilterQualityConfig
+    convert_notebooks: ConvertNotebooksConfig
+    render_issues: RenderIssuesConfig
+    render_commits: RenderCommitsConfig
+    permit_files: PermitFilesConfig
+    train_pii_tagger: TrainPiiTaggerConfig
     redact_secrets: RedactSecretsConfig
     deduplicate: DeduplicateConfig
     collect_problems: CollectProblemsConfig
@@ -53,6 +66,7 @@ class PipelineConfig(BaseModel):
     split_corpus: SplitCorpusConfig
     train_tokenizer: TrainTokenizerConfig
     tokenize_corpus: TokenizeCorpusConfig
+    describe_corpus: DescribeCorpusConfig
     model: ModelConfig
     pretrain: PretrainConfig
     export_weights: ExportWeightsConfig

@@ -8,15 +8,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from components.markup import STRUCTURED_KINDS
 from components.tables import read_files
 
 
-def choose_files(artifact: Path, split: str, max_bytes: int, seed: int) -> frozenset[str]:
-    """Ids of files of `split` whose sizes add up to at most `max_bytes`.
+def choose_files(artifact: Path, split: str, max_bytes: int, seed: int, *, plain: bool = False) -> frozenset[str]:
+    """Ids of files of `split` whose sizes add up to at most `max_bytes`; `plain` as in `rows_of`.
 
     Files are tried in the order of their seeded hash; one that no longer fits is passed over.
     """
-    sizes = {row["file_id"]: row["size_bytes"] for row in rows_of(artifact, split, ["file_id", "size_bytes"])}
+    sizes = {
+        row["file_id"]: row["size_bytes"] for row in rows_of(artifact, split, ["file_id", "size_bytes"], plain=plain)
+    }
     chosen: set[str] = set()
     room = max_bytes
     for file_id in sorted(sizes, key=lambda file_id: _rank(seed, file_id)):
@@ -26,10 +29,15 @@ def choose_files(artifact: Path, split: str, max_bytes: int, seed: int) -> froze
     return frozenset(chosen)
 
 
-def rows_of(artifact: Path, split: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rows of `split` in the table's order, with the named columns and `split`; one row group in memory."""
-    for batch in read_files(artifact, [*columns, "split"]):
-        yield from (row for row in batch.to_pylist() if row["split"] == split)
+def rows_of(artifact: Path, split: str, columns: Sequence[str], *, plain: bool = False) -> Iterator[dict[str, Any]]:
+    """The rows of `split` in the table's order, with the named columns, `kind` and `split`; one row group in memory.
+
+    `plain` leaves out the kinds whose content carries marks: to whoever reads it as text they are noise.
+    """
+    for batch in read_files(artifact, [*dict.fromkeys((*columns, "kind", "split"))]):
+        for row in batch.to_pylist():
+            if row["split"] == split and not (plain and row["kind"] in STRUCTURED_KINDS):
+                yield row
 
 
 def _rank(seed: int, file_id: str) -> bytes:

@@ -2,15 +2,14 @@
 
 from data_contracts.clean_files import CLEAN_FILES
 from data_contracts.contract import Contract
+from data_contracts.corpus_files import COLLECTED_CONTRACTS, CORPUS_CONTRACTS
 from data_contracts.eval_report import EVAL_REPORT
 from data_contracts.raw_files import RAW_FILES
 from data_contracts.token_shards import TOKEN_SHARDS
 
 CONTRACTS: dict[str, Contract] = {
-    "raw_files": RAW_FILES,
-    "clean_files": CLEAN_FILES,
-    "token_shards": TOKEN_SHARDS,
-    "eval_report": EVAL_REPORT,
+    contract.artifact: contract
+    for contract in (RAW_FILES, *COLLECTED_CONTRACTS, *CORPUS_CONTRACTS, CLEAN_FILES, TOKEN_SHARDS, EVAL_REPORT)
 }
 
 

@@ -55,7 +55,8 @@ CLEAN_FILES = Contract(
             name="against_raw_files",
             files=FILES,
             dropped=DROPPED,
-            upstream="raw_files",
+            upstream=("raw_files",),
+            upstream_files=FILES,
             expectations=(
                 NeverAbove(
                     severity=BLOCK,
@@ -69,7 +70,8 @@ CLEAN_FILES = Contract(
             name="against_unique_files",
             files=FILES,
             dropped=DROPPED,
-            upstream="unique_files",
+            upstream=("unique_files",),
+            upstream_files=FILES,
             expectations=(
                 Equal(
                     severity=BLOCK,

@@ -12,6 +12,9 @@ CODE_FILES: pa.Schema = pa.schema(
         # First 32 hex digits of sha256 over repository, path, commit and content digest, joined by NUL.
         # Fixed when the file is ingested: redaction changes the content but not this.
         pa.field("file_id", pa.string(), nullable=False),
+        # What the text is: "file", "notebook_script", "notebook" (text, code and output), "issue" or "commit".
+        # The last three carry marks (components/markup.py).
+        pa.field("kind", pa.string(), nullable=False),
         # The text itself, UTF-8. Large: one shard may hold more than 2 GiB of it.
         pa.field("content", pa.large_string(), nullable=False),
         # sha256 of the content's UTF-8 bytes, 64 lower-case hex digits.
@@ -35,6 +38,10 @@ CODE_FILES: pa.Schema = pa.schema(
         pa.field("extension", pa.string(), nullable=False),
         # Stars of the repository when it was collected; null where not known.
         pa.field("stars", pa.int64(), nullable=True),
+        # Forks of the repository when it was collected; null where not known.
+        pa.field("forks", pa.int64(), nullable=True),
+        # When the text last changed at its origin, seconds since 1970 in UTC; null where not known.
+        pa.field("updated_at", pa.int64(), nullable=True),
         # "train", "validation" or "test"; null before split_corpus.
         pa.field("split", pa.string(), nullable=True),
     ]
@@ -61,4 +68,94 @@ DROPPED_FILES: pa.Schema = pa.schema(
         pa.field("detail", pa.string(), nullable=False),
     ]
 )
-"""Columns of `dropped.parquet`, one row per file that the step did not keep, with the reason."""
+"""Columns of `dropped-*.parquet`, one row per file that the step did not keep, with the reason."""
+
+ISSUE_THREADS: pa.Schema = pa.schema(
+    [
+        # As in CODE_FILES; the content digest is taken over title and events.
+        pa.field("file_id", pa.string(), nullable=False),
+        # UTF-8 bytes of the title and all texts.
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        # Of the sources that hold an event of the thread, the one that stands first in params.yaml.
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("repository", pa.string(), nullable=False),
+        # "issues/123" or "pull/123", as in the thread's address.
+        pa.field("path", pa.string(), nullable=False),
+        # Always null: a thread stands beside the history.
+        pa.field("commit", pa.string(), nullable=True),
+        # Of the repository, where an event tells it; else what the source declares.
+        pa.field("license", pa.string(), nullable=True),
+        pa.field("stars", pa.int64(), nullable=True),
+        pa.field("forks", pa.int64(), nullable=True),
+        # Time of the last event, seconds since 1970 in UTC.
+        pa.field("updated_at", pa.int64(), nullable=True),
+        # As last seen; null where no event tells it.
+        pa.field("title", pa.string(), nullable=True),
+        # "open" or "closed" after the last event; null where no event tells it.
+        pa.field("state", pa.string(), nullable=True),
+        pa.field("is_pull_request", pa.bool_(), nullable=False),
+        # By time, then by the event's number. "element" is what Parquet calls the entries of a list.
+        pa.field(
+            "events",
+            pa.list_(
+                pa.field(
+                    "element",
+                    pa.struct(
+                        [
+                            # Login at the time of the event; "ghost" where the account was gone.
+                            pa.field("author", pa.string(), nullable=False),
+                            # "opened", "comment", "review", "review_comment", "closed" or "reopened".
+                            pa.field("kind", pa.string(), nullable=False),
+                            # Markdown as it was written; "" for what has none.
+                            pa.field("text", pa.string(), nullable=False),
+                            # Seconds since 1970 in UTC.
+                            pa.field("created_at", pa.int64(), nullable=False),
+                        ]
+                    ),
+                    nullable=False,
+                )
+            ),
+            nullable=False,
+        ),
+        # Unique within the repository, issues and pull requests together.
+        pa.field("number", pa.int64(), nullable=False),
+    ]
+)
+"""Columns of `threads-*.parquet`, one row per issue or pull request with its conversation."""
+
+COMMIT_CHANGES: pa.Schema = pa.schema(
+    [
+        # As in CODE_FILES; the content digest is taken over both texts, so that it is never that of the file itself.
+        pa.field("file_id", pa.string(), nullable=False),
+        # UTF-8 bytes of both texts together.
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("repository", pa.string(), nullable=False),
+        # Of the file after the commit; of a deleted file before it.
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("commit", pa.string(), nullable=False),
+        # Of the file, by its own header or the licence files of the newest commit.
+        pa.field("license", pa.string(), nullable=True),
+        pa.field("stars", pa.int64(), nullable=True),
+        pa.field("forks", pa.int64(), nullable=True),
+        # When the commit was made, seconds since 1970 in UTC; null where the commit tells none that can be.
+        pa.field("updated_at", pa.int64(), nullable=True),
+        pa.field("language", pa.string(), nullable=True),
+        pa.field("extension", pa.string(), nullable=False),
+        # Name of the author as the commit gives it, without the address.
+        pa.field("author", pa.string(), nullable=False),
+        # The message's first paragraph on one line, as Git's own subject; "" if there is none.
+        pa.field("subject", pa.string(), nullable=False),
+        # The whole message with its subject, without the line ends after it.
+        pa.field("message", pa.string(), nullable=False),
+        # The file before the commit; "" if the commit adds it.
+        pa.field("before", pa.large_string(), nullable=False),
+        # The file after the commit; "" if the commit deletes it.
+        pa.field("after", pa.large_string(), nullable=False),
+        # Path before the commit where the commit renames the file; null where it keeps its path.
+        pa.field("old_path", pa.string(), nullable=True),
+        # Files that the commit changes in all; a renamed file is one.
+        pa.field("num_files_in_commit", pa.int64(), nullable=False),
+    ]
+)
+"""Columns of `changes-*.parquet`, one row per file that a commit changes."""

@@ -77,18 +77,19 @@ class ParquetShards(_Frozen):
 
 
 class RowTotals(_Frozen):
-    """One row that compares an artifact with one it was made from, by the footers of both.
+    """One row that compares an artifact with those it was made from, by the footers of all.
 
     `rows` in the files that match `files`, `dropped_rows` in `dropped`, their sum `all_rows`, and
-    `upstream_rows` in the files of artifact `upstream` that match `files`. Not checked where the upstream
-    artifact is not at hand.
+    `upstream_rows` in the files of the artifacts `upstream` that match `upstream_files`. Not checked where one of
+    these artifacts is not at hand.
     """
 
     kind: Literal["row_totals"] = "row_totals"
     name: str
     files: str
     dropped: str
-    upstream: str
+    upstream: Annotated[tuple[str, ...], Field(min_length=1)]
+    upstream_files: str
     expectations: tuple[Expectation, ...]
 
     @property

@@ -42,7 +42,7 @@ class ViewLoader:
 
     def can_load(self, view: View) -> bool:
         """Whether the upstream artifact that the view compares with, if any, is at hand."""
-        return not isinstance(view, RowTotals) or view.upstream in self._upstream
+        return not isinstance(view, RowTotals) or set(view.upstream) <= set(self._upstream)
 
     def load(self, view: View) -> LoadedView:
         """The view's rows; of a view that `can_load` affirms."""
@@ -95,9 +95,9 @@ class ViewLoader:
     def _load_totals(self, view: RowTotals) -> LoadedView:
         rows = _total(self._footers_of(self._dir, view.files))
         dropped = _total(self._footers_of(self._dir, view.dropped))
-        above = _total(self._footers_of(self._upstream[view.upstream], view.files))
+        above = sum(_total(self._footers_of(self._upstream[name], view.upstream_files)) for name in view.upstream)
         columns = {"rows": rows, "dropped_rows": dropped, "all_rows": rows + dropped, "upstream_rows": above}
-        table = pa.table({"upstream": [view.upstream]} | {name: [count] for name, count in columns.items()})
+        table = pa.table({"upstream": [", ".join(view.upstream)]} | {name: [count] for name, count in columns.items()})
         return LoadedView(view, table, None, 1)
 
     def _load_json(self, view: JsonRecords) -> LoadedView:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from components.catalog import STEPS, step_making, steps_toward
+from components.catalog import STEPS, step_making
 from components.config import PipelineConfig, load_config
 from components.errors import MissingInputError, ParamsError, StarloomError
 from components.lineage import StepRecord, archived_record, published_record, upstream
@@ -97,7 +97,7 @@ def run(
     from flows.run_context import listening  # noqa: PLC0415
     from flows.train_code_model import train_code_model  # noqa: PLC0415
 
-    view = RunView(steps_toward("eval_report"), out)
+    view = RunView(STEPS, out)
     with view.shown(), listening(view.hear):
         outcome = train_code_model(request)
     _print_run(settings, outcome)
@@ -139,6 +139,22 @@ def lineage(
         record = archived_record(registered.lineage, settings)
         title = f"{registered.name} version {registered.version}"
     out.print(_tree(record, title, settings))
+
+
+@app.command("why-dropped", epilog=EPILOG)
+def why_dropped(
+    repository: Annotated[str, typer.Argument(metavar="REPO", help="owner/name, as the tables write it.")],
+    path: Annotated[str, typer.Argument(help="Path inside the repository; issues/12 for a conversation.")],
+) -> None:
+    """Tell what became of one file.
+
+    Step by step: how many versions of it each artifact holds, and of each that was dropped the rule, the value against
+    the threshold, and the file that stands in its place.
+    """
+    settings = _enter()
+    from components.trace_file import trace_file  # noqa: PLC0415
+
+    out.print(summary.fate_table(repository, path, trace_file(repository, path, settings)))
 
 
 @app.command(epilog=EPILOG)

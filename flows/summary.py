@@ -1,8 +1,8 @@
 """What a run tells at its end: pure functions from records to rich tables and trees."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,6 +12,9 @@ from rich.tree import Tree
 from components.catalog import STEPS
 from components.lineage import StepRecord
 from components.registry.promotion import PromotionDecision
+
+if TYPE_CHECKING:
+    from components.trace_file import Fate, Reason  # Arrow costs half a second; most commands need none
 
 _CHARS_OF_DIGEST = 12
 
@@ -110,6 +113,24 @@ def _grow(branch: Tree, record: StepRecord, records: Mapping[str, StepRecord], t
         node.add(Text(f"{name}  {source[:_CHARS_OF_DIGEST]}", style="dim"))
     for reference in record.inputs.values():
         _grow(node, records[reference.record], records, told)
+
+
+def fate_table(repository: str, path: str, fates: "Sequence[Fate]") -> Table:
+    """What each step did with the versions of a file."""
+    title = Text(f"{repository} {path}", style="bold")
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for heading in ("step", "kept", "dropped because"):
+        table.add_column(heading, overflow="fold", justify="right" if heading == "kept" else "left")
+    for fate in fates:
+        table.add_row(fate.step, str(fate.kept), Text("\n".join(_told(reason) for reason in fate.dropped)))
+    return table
+
+
+def _told(reason: "Reason") -> str:
+    version = f"{reason.commit[:_CHARS_OF_DIGEST]}: " if reason.commit else ""
+    other = f" = {' '.join(reason.other)}" if reason.other else ""
+    detail = f"; {reason.detail}{other}" if reason.detail else ""
+    return f"{version}{reason.rule}, {reason.value} against {reason.threshold}{detail}"
 
 
 def together(*parts: RenderableType) -> Group:

@@ -2,7 +2,8 @@
 
 Every choice is drawn from a counter-based generator (Philox) by seed, sample and segment, so a sample is turned
 the same way on any rank and after any restart, and another way in the next epoch. The cuts fall between
-characters, not tokens, so that the model learns to continue from any point at which a person stops typing.
+characters, not tokens, so that the model learns to continue from any point at which a person stops typing. A special
+token inside a segment is one character: it is moved, never split or lost.
 """
 
 from collections.abc import Iterator
@@ -33,13 +34,20 @@ def turn_window(
 ) -> NDArray[np.int64]:
     """Turn each document segment of `window` with probability `config.rate`; the result is as long as `window`.
 
-    A segment is what stands between end-of-text ids; these stay where they are. Sentinels and broken merges
-    lengthen a window: it is cut at its end, or filled with FIM_PAD where merges made it shorter.
+    A segment is what stands between end-of-text ids; these stay where they are. Where it holds several files of a
+    repository (StarCoder2's `<file_sep>` is inside), it is not turned as a whole: with `config.rate` its files are
+    candidates, and each of them is turned with `config.rate` again (arXiv 2402.19173, section 5.1: both are 0.5).
+    Sentinels and broken merges lengthen a window: it is cut at its end, or filled with FIM_PAD where merges made it
+    shorter.
     """
+    separator = codec.special_ids.get("file_sep")
     turned: list[int] = []
     for number, (segment, ended) in enumerate(_segments(window)):
-        turn = choose_turn(config, seed, sample, number) if segment else None
-        turned.extend(turn_segment(segment, codec, turn) if turn else segment)
+        if separator in segment:
+            turned.extend(_turn_files(segment, codec, config, (seed, sample, number)))
+        else:
+            turn = choose_turn(config, seed, sample, number) if segment else None
+            turned.extend(turn_segment(segment, codec, turn) if turn else segment)
         if ended:
             turned.append(END_OF_TEXT)
     fitted = np.full(len(window), FIM_PAD, np.int64)
@@ -48,10 +56,10 @@ def turn_window(
     return fitted
 
 
-def choose_turn(config: FillInMiddleConfig, seed: int, sample: int, segment: int) -> Turn | None:
-    """Whether and how to turn one segment: a pure function of its arguments, None for not at all."""
+def choose_turn(config: FillInMiddleConfig, seed: int, sample: int, segment: int, file: int = 0) -> Turn | None:
+    """Whether and how to turn one segment, or file 1, 2, ... of it: a pure function, None for not at all."""
     # Only raw words: numpy keeps them the same for ever, but not what its Generator makes of them.
-    philox = np.random.Philox(key=[seed, sample], counter=[0, 0, 0, segment])
+    philox = np.random.Philox(key=[seed, sample], counter=[0, 0, file, segment])
     rate, order, first, second = (int(word) for word in philox.random_raw(4))
     if rate >= config.rate * _WORD:
         return None
@@ -70,6 +78,25 @@ def turn_segment(segment: list[int], codec: TextCodec, turn: Turn) -> list[int]:
     if turn.suffix_first:
         return [FIM_PREFIX, FIM_SUFFIX, *suffix, FIM_MIDDLE, *prefix, *middle]
     return [FIM_PREFIX, *prefix, FIM_SUFFIX, *suffix, FIM_MIDDLE, *middle]
+
+
+def _turn_files(
+    segment: list[int], codec: TextCodec, config: FillInMiddleConfig, key: tuple[int, int, int]
+) -> list[int]:
+    """`segment` with some of its files turned, if it is drawn; separators stay, and so does a repository's name."""
+    if choose_turn(config, *key) is None:
+        return segment
+    separator, name = codec.special_ids["file_sep"], codec.special_ids["repo_name"]
+    borders = [place for place, number in enumerate(segment) if number == separator]
+    starts, ends = [0, *(place + 1 for place in borders)], [*borders, len(segment)]
+    turned: list[int] = []
+    for number, (start, end) in enumerate(zip(starts, ends, strict=True), start=1):
+        file = segment[start:end]
+        turn = choose_turn(config, *key, number) if file and file[0] != name else None
+        turned += turn_segment(file, codec, turn) if turn else file
+        if number < len(starts):
+            turned.append(separator)
+    return turned
 
 
 def _segments(window: NDArray[np.int64]) -> Iterator[tuple[list[int], bool]]:

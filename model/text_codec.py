@@ -7,14 +7,14 @@ cut can split, and source text that spells out a special token is never taken fo
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
 from tokenizers import Tokenizer
 
-from model.special_tokens import SPECIAL_TOKENS
+from model.special_tokens import FAMILIES, names_of
 
 TOKENIZER_FILE = "tokenizer.json"
 _FIRST_SPECIAL = 0xD800
@@ -30,6 +30,9 @@ class TextCodecError(Exception):
 class TextCodec(Protocol):
     """Ids to text and back. decode(encode(text)) == text for every text that `decode` can give."""
 
+    special_ids: Mapping[str, int]
+    """The id of each special token of the tokenizer's family by its bare name, for example `file_sep`."""
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`; each special token and each stray byte is one character."""
         ...
@@ -40,7 +43,7 @@ class TextCodec(Protocol):
 
 
 class ByteLevelCodec:
-    """TextCodec over a byte-level BPE of the `tokenizers` library with the special tokens at ids 0 to 18.
+    """TextCodec over a byte-level BPE of the `tokenizers` library whose first ids are a family's special tokens.
 
     TextCodecError if a special token is elsewhere, if a byte has no token of its own, or if text does not come
     back from its ids as it was.
@@ -51,11 +54,9 @@ class ByteLevelCodec:
         # spells out a special token stays text.
         self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
         self._tokenizer.encode_special_tokens = True
-        for number, name in enumerate(SPECIAL_TOKENS):
-            if tokenizer.token_to_id(name) != number:
-                raise TextCodecError(
-                    f"the tokenizer has {name} at id {tokenizer.token_to_id(name)}, not {number}; train it again"
-                )
+        self.family = family_of(tokenizer)
+        """One of `special_tokens.FAMILIES`."""
+        self.special_ids: Mapping[str, int] = names_of(FAMILIES[self.family])
         self._bytes_of_id = _bytes_of_ids(tokenizer)
         self._id_of_byte = {token[0]: number for number, token in self._bytes_of_id.items() if len(token) == 1}
         if len(self._id_of_byte) < 256:
@@ -84,7 +85,7 @@ class ByteLevelCodec:
             ) from None
 
     def _decoded_runs(self, ids: Sequence[int]) -> Iterator[str]:
-        for special, run in groupby(ids, key=lambda number: number < len(SPECIAL_TOKENS)):
+        for special, run in groupby(ids, key=lambda number: number < len(self.special_ids)):
             if special:
                 yield from (chr(_FIRST_SPECIAL + number) for number in run)
             else:
@@ -96,11 +97,27 @@ class ByteLevelCodec:
         for run in _RUNS.findall(text):
             if not _is_surrogate(run[0]):
                 ids.extend(self._tokenizer.encode(run, add_special_tokens=False).ids)
-            elif ord(run) < _FIRST_SPECIAL + len(SPECIAL_TOKENS):
+            elif ord(run) < _FIRST_SPECIAL + len(self.special_ids):
                 ids.append(ord(run) - _FIRST_SPECIAL)
             else:
                 ids.append(self._id_of_byte[run.encode("utf-8", "surrogateescape")[0]])
         return ids
+
+
+def family_of(tokenizer: Tokenizer) -> str:
+    """Which of FAMILIES the vocabulary begins with; TextCodecError names the first token that is not in its place."""
+    misplaced = {
+        name: [number for number, token in enumerate(tokens) if tokenizer.token_to_id(token) != number]
+        for name, tokens in FAMILIES.items()
+    }
+    nearest = min(misplaced, key=lambda name: len(misplaced[name]))
+    if not misplaced[nearest]:
+        return nearest
+    number = misplaced[nearest][0]
+    token = FAMILIES[nearest][number]
+    raise TextCodecError(
+        f"the tokenizer has {token} at id {tokenizer.token_to_id(token)}, not {number}; train it again"
+    )
 
 
 def _is_surrogate(character: str) -> bool:
@@ -108,13 +125,14 @@ def _is_surrogate(character: str) -> bool:
 
 
 def _bytes_of_ids(tokenizer: Tokenizer) -> dict[int, bytes]:
-    """The bytes of every token that is not special; the vocabulary file spells them in GPT-2's 256 letters."""
-    byte_of_letter = _byte_of_letter()
+    """The bytes of every token that is not special; TextCodecError if a token holds another letter than GPT-2's."""
+    byte_of = bytes_of_letters()
+    num_special = len(FAMILIES[family_of(tokenizer)])
     try:
         return {
-            number: bytes(byte_of_letter[letter] for letter in token)
+            number: bytes(byte_of[letter] for letter in token)
             for token, number in tokenizer.get_vocab().items()
-            if number >= len(SPECIAL_TOKENS)
+            if number >= num_special
         }
     except KeyError as error:
         raise TextCodecError(
@@ -122,8 +140,10 @@ def _bytes_of_ids(tokenizer: Tokenizer) -> dict[int, bytes]:
         ) from None
 
 
-def _byte_of_letter() -> dict[str, int]:
-    """GPT-2's alphabet: printable Latin-1 bytes are their own letters, the others count up from U+0100."""
+def bytes_of_letters() -> dict[str, int]:
+    """GPT-2's alphabet, in which a vocabulary is spelled: printable Latin-1 bytes are their own letters, the others
+    count up from U+0100.
+    """
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(0x100 + n): byte for n, byte in enumerate(others)}

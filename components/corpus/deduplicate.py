@@ -1,28 +1,45 @@
 """Keep one of each group of equal or nearly equal files, and say of every other which kept file stands for it.
 
 Equal: the same content digest. Nearly equal: the exact Jaccard similarity of the sets of token n-grams reaches the
-threshold; MinHash bands (`minhash.py`) only propose pairs. A file with fewer tokens than one n-gram has no set, so
-only an equal file can replace it (BigCode's first version drops all such files but one).
+threshold; MinHash bands only propose pairs. A file with fewer tokens than one n-gram has no set, so only an equal file
+can replace it (BigCode's first version drops all such files but one). Files of different kinds are never compared.
 
-Which file is kept does not depend on how rows are spread over shards: the one of more stars (unknown counts as
-none), then of the shallower path, then of the alphabetically first path, repository and source. Versions of one
-path carry no date; a table lists them oldest first, so the later row, the newer version, is kept.
+Kept is the file of more stars, then of more forks (unknown counts as none), then changed later, then nearer to the
+root, then first by path, repository and source. Nothing depends on how rows are spread over shards, on the order of
+shards, or on who does the work. A table of any size passes in bounded memory:
+
+    sign_shard       per shard      read texts; n-gram counts and the keys of contents and bands, sorted
+    join_range       per key range  rows of all shards with equal keys
+    link_rows        once           groups of rows that hang together, cut into segments
+    describe_linked  per shard      read texts again; merits and sets of n-grams of the linked files
+    choose_kept      per segment    verified star selection
+    write_shard      per shard      kept and dropped rows
+
+Each piece is a directory in `work_dir` named after what it is made of, and is found there after a kill.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-import numpy as np
-import pyarrow as pa
-
+from components.corpus.choose_kept import Verdicts, choose_kept
 from components.corpus.config import DeduplicateConfig
-from components.corpus.minhash import band_keys, permutations, select_stars, shared_buckets, signatures
-from components.corpus.ngrams import ngram_hashes
+from components.corpus.key_join import join_range, key_ranges
+from components.corpus.linked_files import LinkedFiles, describe_linked
+from components.corpus.linked_rows import link_rows
+from components.corpus.pieces import name_of
+from components.corpus.signed_shards import Shard, sign_shard
+from components.corpus.write_unique import gather, write_shard
+from components.runner import current_runner
 from components.section import Summary
-from components.tables import FilesCounts, FilesWriter, count_rows, dropped_rows, read_files, text_buffers
-from model.reporting import current_sink
+from components.shard_map import sum_of
+from components.tables import FilesCounts, shard_rows, shards_of
+from data_contracts.columns import CODE_FILES
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class DeduplicateSummary(Summary):
@@ -38,154 +55,58 @@ class DeduplicateSummary(Summary):
 
 
 @dataclass(frozen=True)
-class Duplicate:
-    """Why a row is not kept: the row that is kept for it and how similar the two are."""
+class Findings:
+    """What is to become of each row, shard by shard and segment by segment."""
 
-    kept_row: int
-    jaccard: float
-    rule: str
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """What is known of each row of the input without its content."""
-
-    file_ids: list[str]
-    digests: list[str]
-    preferences: list[tuple[Any, ...]]
-    """The smallest of several is kept; no two are equal."""
+    shards: list[Shard]
+    described: list[LinkedFiles]
+    verdicts: list[Verdicts]
+    place: Path
+    """Where in the working directory the pieces of this very table lie."""
+    distinct_contents: int
+    short_contents: int
 
 
-def run(config: DeduplicateConfig, *, redacted_files: Path, out: Path) -> DeduplicateSummary:
-    """Write unique_files; dropped rows name the kept file_id (rules exact_duplicate and near_duplicate)."""
-    rows = _read_rows(redacted_files)
-    row_of_digest = _preferred_rows(rows)
-    ranked = np.array(list(row_of_digest.values()), dtype=np.int64)
-    keys_RB, is_short = _read_band_keys(redacted_files, ranked, len(rows.digests), config)
-    near, compared_pairs = _near_duplicates(redacted_files, ranked, keys_RB, is_short, config)
-    duplicates = _all_duplicates(rows, row_of_digest, near)
-    with FilesWriter(out) as writer:
-        _write(redacted_files, rows.file_ids, duplicates, config, writer)
+def run(config: DeduplicateConfig, *, redacted_files: Path, out: Path, work_dir: Path) -> DeduplicateSummary:
+    """Write unique_files, one shard per input shard; dropped rows name the kept file (exact_ and near_duplicate)."""
+    found = find_duplicates(config, redacted_files, work_dir)
+    write = partial(write_shard, verdicts=found.verdicts, place=found.place)
+    written = _in_order(write, list(zip(found.shards, found.described, strict=True)), found.shards)
+    gather(written, out)
     return DeduplicateSummary(
-        files=writer.counts,
-        distinct_contents=len(ranked),
-        short_contents=int(np.count_nonzero(is_short)),
-        compared_pairs=compared_pairs,
+        files=sum_of(shard.counts for shard in written),
+        distinct_contents=found.distinct_contents,
+        short_contents=found.short_contents,
+        compared_pairs=sum(segment.compared_pairs for segment in found.verdicts),
     )
 
 
-def _read_rows(files: Path) -> _Rows:
-    rows = _Rows([], [], [])
-    for batch in read_files(files, ["file_id", "content_sha256", "source", "repository", "path", "stars"]):
-        columns = batch.to_pydict()
-        rows.file_ids.extend(columns["file_id"])
-        rows.digests.extend(columns["content_sha256"])
-        places = zip(columns["stars"], columns["path"], columns["repository"], columns["source"], strict=True)
-        for stars, path, repository, source in places:
-            row = len(rows.preferences)
-            rows.preferences.append((-(stars or 0), path.count("/"), path, repository, source, -row))
-    return rows
+def find_duplicates(config: DeduplicateConfig, files: Path, work_dir: Path) -> Findings:
+    """Everything but the writing: which rows of a table of files are to go, and why."""
+    shards = _shards(files)
+    num_rows = sum(shard.num_rows for shard in shards)
+    sign = partial(sign_shard, config=config, work_dir=work_dir, total_rows=num_rows)
+    signed = _in_order(sign, shards, shards)
+    place = work_dir / f"joined-{name_of(config.model_dump_json(), *(shard.piece.name for shard in signed))}"
+    links = _in_order(partial(join_range, shards=signed, place=place), key_ranges(num_rows), shards)
+    linked = link_rows(links, signed, place)
+    described = _in_order(partial(describe_linked, config=config, linked=linked, place=place), signed, shards)
+    verdicts = _in_order(partial(choose_kept, described=described, place=place), linked.segments(), shards)
+    distinct_contents = num_rows - sum(of_range.num_repeated for of_range in links)
+    return Findings(shards, described, verdicts, place, distinct_contents, linked.num_short)
 
 
-def _preferred_rows(rows: _Rows) -> dict[str, int]:
-    """The row that stands for each content digest, most wanted first."""
-    row_of_digest: dict[str, int] = {}
-    for row in sorted(range(len(rows.digests)), key=rows.preferences.__getitem__):
-        row_of_digest.setdefault(rows.digests[row], row)
-    return row_of_digest
+def _in_order(function: Callable[[Item], Result], items: Sequence[Item], shards: Sequence[Shard]) -> list[Result]:
+    """The results of the items in their order; how much there is in the shards decides whether workers pay."""
+    size_bytes = sum(shard.path.stat().st_size for shard in shards)
+    results = dict(current_runner().run(function, items, size_bytes=size_bytes))
+    return [results[index] for index in range(len(items))]
 
 
-def _ngrams_of(files: Path, chosen: Any, num_rows: int, ngram_tokens: int) -> Iterator[tuple[list[int], Any, Any]]:
-    """Read the chosen rows; yield their places in `chosen`, their n-gram hashes and where each row's begin."""
-    place_of_row = np.full(num_rows, -1, dtype=np.int64)
-    place_of_row[chosen] = np.arange(len(chosen))
-    done = 0
-    for batch in read_files(files, ["content"]):
-        places = place_of_row[done : done + batch.num_rows]
-        indices = np.flatnonzero(places >= 0)
-        hashes_N, firsts = ngram_hashes(*text_buffers(batch.take(pa.array(indices))), ngram_tokens)
-        yield places[indices].tolist(), hashes_N, firsts
-        done += batch.num_rows
-        current_sink().progress(done, num_rows, "files")
-
-
-def _read_band_keys(files: Path, ranked: Any, num_rows: int, config: DeduplicateConfig) -> tuple[Any, Any]:
-    """Band keys of the ranked rows, uint64 [R, bands], and which have fewer tokens than one n-gram, bool [R]."""
-    factors_K, summands_K = permutations(config.num_permutations, config.seed)
-    keys_RB = np.zeros((len(ranked), config.num_bands), dtype=np.uint64)
-    is_short = np.zeros(len(ranked), dtype=np.bool_)
-    for places, hashes_N, firsts in _ngrams_of(files, ranked, num_rows, config.ngram_tokens):
-        minima_RK = signatures(hashes_N, firsts, factors_K, summands_K)
-        keys_RB[places] = band_keys(minima_RK, config.num_bands, config.rows_per_band)
-        is_short[places] = np.diff(firsts) == 0
-    return keys_RB, is_short
-
-
-def _near_duplicates(
-    files: Path, ranked: Any, keys_RB: Any, is_short: Any, config: DeduplicateConfig
-) -> tuple[dict[int, Duplicate], int]:
-    """The near-duplicates among the ranked rows, by row, and the number of pairs compared."""
-    long = np.flatnonzero(~is_short)
-    buckets_RB, num_buckets = shared_buckets(keys_RB[long])
-    has_company = (buckets_RB >= 0).any(axis=1)
-    candidates = ranked[long[has_company]]
-    shingles_N, firsts = _read_shingle_sets(files, candidates, config.ngram_tokens)
-    kept, jaccard, compared_pairs = select_stars(
-        buckets_RB[has_company], num_buckets, shingles_N, firsts, config.jaccard_threshold
-    )
-    near = {
-        int(candidates[index]): Duplicate(int(candidates[kept[index]]), float(jaccard[index]), "near_duplicate")
-        for index in np.flatnonzero(kept >= 0)
-    }
-    return near, compared_pairs
-
-
-def _read_shingle_sets(files: Path, candidates: Any, ngram_tokens: int) -> tuple[Any, Any]:
-    """The distinct n-gram hashes of each candidate, ascending, end to end, and where each begins."""
-    sets: list[Any] = [np.empty(0, dtype=np.uint64)] * len(candidates)
-    if len(candidates) > 0:
-        for places, hashes_N, firsts in _ngrams_of(files, candidates, count_rows(files), ngram_tokens):
-            for index, place in enumerate(places):
-                sets[place] = np.unique(hashes_N[firsts[index] : firsts[index + 1]])
-    lengths = [len(shingles) for shingles in sets]
-    firsts_of_sets = np.cumsum([0, *lengths], dtype=np.int64)
-    return np.concatenate([np.empty(0, dtype=np.uint64), *sets]), firsts_of_sets
-
-
-def _all_duplicates(rows: _Rows, row_of_digest: dict[str, int], near: dict[int, Duplicate]) -> dict[int, Duplicate]:
-    """Add the exact duplicates; one whose like was itself dropped shares its reason, so every kept_row is kept."""
-    duplicates: dict[int, Duplicate] = {}
-    for row, digest in enumerate(rows.digests):
-        like = row_of_digest[digest]
-        if like in near:
-            duplicates[row] = near[like]
-        elif like != row:
-            duplicates[row] = Duplicate(like, 1.0, "exact_duplicate")
-    return duplicates
-
-
-def _write(
-    files: Path, file_ids: list[str], duplicates: dict[int, Duplicate], config: DeduplicateConfig, writer: FilesWriter
-) -> None:
-    first = 0
-    for batch in read_files(files):
-        dropped = [index for index in range(batch.num_rows) if first + index in duplicates]
-        reasons = [duplicates[first + index] for index in dropped]
-        is_kept = np.ones(batch.num_rows, dtype=np.bool_)
-        is_kept[dropped] = False
-        writer.keep(batch.filter(pa.array(is_kept)))
-        writer.drop(
-            dropped_rows(
-                batch,
-                dropped,
-                rules=[reason.rule for reason in reasons],
-                values=[f"{reason.jaccard:.4f}" for reason in reasons],
-                thresholds=[_threshold(reason.rule, config) for reason in reasons],
-                details=[f"kept {file_ids[reason.kept_row]}, Jaccard {reason.jaccard:.4f}" for reason in reasons],
-            )
-        )
-        first += batch.num_rows
-
-
-def _threshold(rule: str, config: DeduplicateConfig) -> str:
-    return f"{config.jaccard_threshold:g}" if rule == "near_duplicate" else "equal content"
+def _shards(files: Path) -> list[Shard]:
+    shards: list[Shard] = []
+    first_row = 0
+    for path in shards_of(files):
+        shards.append(Shard(path, first_row, shard_rows(path, CODE_FILES)))
+        first_row += shards[-1].num_rows
+    return shards

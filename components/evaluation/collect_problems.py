@@ -1,8 +1,7 @@
-"""Bring the benchmark problems together: starloom's own, and further files in HumanEval's layout.
+"""Bring the benchmark problems together: starloom's own, and further files in the layouts of `problem_layouts.py`.
 
-A file is JSON Lines, plain or gzipped, one problem a line, with the strings task_id, prompt, canonical_solution,
-test and entry_point; `language` may be given and is python otherwise; other keys are left alone. The file's name
-without endings is the benchmark's name. The problems are only stored: nothing here runs them.
+A file is JSON Lines, plain or gzipped, one problem a line; fields that its layout does not need are left alone. The
+problems are only stored: nothing here runs them.
 """
 
 import gzip
@@ -12,17 +11,25 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from components.errors import SourceError
-from components.evaluation.config import CollectProblemsConfig
-from components.evaluation.problem_table import Problem, write_problems
+from components.evaluation.config import CollectProblemsConfig, MappedProblemFile, ProblemFile
+from components.evaluation.problem_layouts import (
+    LAYOUTS,
+    Layout,
+    LayoutError,
+    SourceRow,
+    layout_of,
+    mapped_layout,
+)
+from components.evaluation.problem_table import ProblemRow, write_problems
 from components.section import Summary
 
 OWN_BENCHMARK = "starloom"
-_REQUIRED = ("task_id", "prompt", "canonical_solution", "test", "entry_point")
 _MAX_LINE_BYTES = 2**24
 """16 MiB: no problem is that long, and a gzip file of a few kilobytes can hold a line that fills the memory."""
 
@@ -33,6 +40,18 @@ class CollectProblemsSummary(Summary):
     problems: int
     problems_by_benchmark: dict[str, int]
     """In the order of collection."""
+    evaluable_problems: int
+    """Those that a model can be asked; all others are only searched for."""
+
+
+@dataclass(frozen=True)
+class _File:
+    """A problem file as it is to be read."""
+
+    path: str
+    benchmark: str
+    layout: Layout | None
+    """None: as the first row's fields tell."""
 
 
 def resolve_sources(config: CollectProblemsConfig, workspace: Path) -> dict[str, str]:
@@ -41,8 +60,8 @@ def resolve_sources(config: CollectProblemsConfig, workspace: Path) -> dict[str,
     SourceError for a file that cannot be read.
     """
     digests = {OWN_BENCHMARK: hashlib.sha256(_own_file()).hexdigest()}
-    for name in config.problem_files:
-        digests[name] = hashlib.sha256(_read(name, workspace)).hexdigest()
+    for file in map(_resolved, config.problem_files):
+        digests[file.path] = hashlib.sha256(_read(file.path, workspace)).hexdigest()
     return digests
 
 
@@ -51,17 +70,24 @@ def run(config: CollectProblemsConfig, *, workspace: Path, out: Path) -> Collect
 
     SourceError names the file, the line and the mend.
     """
-    problems = list(_parse(_own_file(), "problems.jsonl", OWN_BENCHMARK))
-    benchmarks = {OWN_BENCHMARK}
-    for name in config.problem_files:
-        benchmark = Path(name).name.split(".")[0]
-        if benchmark in benchmarks:
-            raise SourceError(f"two problem files are called {benchmark!r}, the second is {name}; rename one")
-        benchmarks.add(benchmark)
-        problems.extend(_parse(_read(name, workspace), name, benchmark))
-    write_problems(problems, out)
-    counts = Counter(problem.benchmark for problem in problems)
-    return CollectProblemsSummary(problems=len(problems), problems_by_benchmark=dict(counts))
+    own = _File("problems.jsonl", OWN_BENCHMARK, LAYOUTS["human_eval"])
+    places: dict[tuple[str, str], str] = {}
+    rows = list(_parse(_own_file(), own, places))
+    for file in map(_resolved, config.problem_files):
+        rows.extend(_parse(_read(file.path, workspace), file, places))
+    write_problems(rows, out)
+    return CollectProblemsSummary(
+        problems=len(rows),
+        problems_by_benchmark=dict(Counter(row.benchmark for row in rows)),
+        evaluable_problems=sum(row.problem is not None for row in rows),
+    )
+
+
+def _resolved(file: ProblemFile) -> _File:
+    if isinstance(file, str):
+        return _File(file, Path(file).name.split(".")[0], None)
+    layout = mapped_layout(file.fields) if isinstance(file, MappedProblemFile) else LAYOUTS[file.layout]
+    return _File(file.path, file.benchmark, layout)
 
 
 def _own_file() -> bytes:
@@ -78,19 +104,26 @@ def _read(name: str, workspace: Path) -> bytes:
         raise SourceError(f"problem file {path} cannot be read: {error.strerror}; make it readable") from None
 
 
-def _parse(data: bytes, name: str, benchmark: str) -> Iterator[Problem]:
-    """The problems of one file; `name` is for errors."""
-    line_of_task: dict[str, int] = {}
-    for number, line in _numbered_lines(data, name):
-        where = f"{name}, line {number}"
-        problem = _problem(line, where, benchmark)
-        if problem.task_id in line_of_task:
-            first = line_of_task[problem.task_id]
-            raise SourceError(f"{where}: task_id {problem.task_id!r} was used in line {first}; give each its own")
-        line_of_task[problem.task_id] = number
-        yield problem
-    if not line_of_task:
-        raise SourceError(f"{name} holds no problem; add one or take it out of collect_problems.problem_files")
+def _parse(data: bytes, file: _File, places: dict[tuple[str, str], str]) -> Iterator[ProblemRow]:
+    """The problems of one file; `places` tells where each task of each benchmark stands and is added to."""
+    layout, is_empty = file.layout, True
+    for number, line in _numbered_lines(data, file.path):
+        where = f"{file.path}, line {number}"
+        values = _json_object(line, where)
+        try:
+            layout = layout or layout_of(values)
+            row = layout.read(SourceRow(values, file.benchmark, number))
+        except LayoutError as error:
+            raise SourceError(f"{where}: {error}; mend it or correct collect_problems.problem_files") from None
+        if row is None:
+            continue
+        is_empty = False
+        first = places.setdefault((row.benchmark, row.task_id), where)
+        if first is not where:
+            raise SourceError(f"{where}: task_id {row.task_id!r} of {row.benchmark} was used in {first}; rename one")
+        yield row
+    if is_empty:
+        raise SourceError(f"{file.path} holds no problem; add one or take it out of collect_problems.problem_files")
 
 
 def _numbered_lines(data: bytes, name: str) -> Iterator[tuple[int, bytes]]:
@@ -108,29 +141,11 @@ def _numbered_lines(data: bytes, name: str) -> Iterator[tuple[int, bytes]]:
         raise SourceError(f"{name} is damaged after line {number} ({error}); fetch or pack it again") from None
 
 
-def _problem(line: bytes, where: str, benchmark: str) -> Problem:
+def _json_object(line: bytes, where: str) -> dict[str, Any]:
     try:
-        row: Any = json.loads(line)
+        values: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{where} is not JSON ({error}); write one JSON object a line") from None
-    if not isinstance(row, dict):
+    if not isinstance(values, dict):
         raise SourceError(f"{where} is not a JSON object; write one JSON object a line")
-    values: dict[str, Any] = {"language": "python"} | row
-    for key in (*_REQUIRED, "language"):
-        if not isinstance(values.get(key), str):
-            raise SourceError(f"{where}: {key!r} is {_told(values.get(key))}; HumanEval's layout has a string there")
-        if not _is_unicode(values[key]):
-            raise SourceError(f"{where}: {key!r} holds half a surrogate pair; escape the character whole")
-    return Problem(benchmark=benchmark, language=values["language"], **{key: values[key] for key in _REQUIRED})
-
-
-def _told(value: Any) -> str:
-    return "missing" if value is None else f"a {type(value).__name__}"
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return values

@@ -128,10 +128,10 @@ def _require_room_for_prompts(max_new_tokens: int, context_length: int) -> None:
 
 def _held_out_files(config: EvaluateModelConfig, corpus_splits: Path) -> list[_HeldOutFile]:
     """A seeded sample of whole files of the split, in the corpus's order; empty files measure nothing."""
-    chosen = choose_files(corpus_splits, config.split, config.max_held_out_bytes, config.seed)
+    chosen = choose_files(corpus_splits, config.split, config.max_held_out_bytes, config.seed, plain=True)
     files = [
         _HeldOutFile(row["file_id"], row["language"] or "unknown", row["content"], row["size_bytes"])
-        for row in rows_of(corpus_splits, config.split, ["file_id", "language", "content", "size_bytes"])
+        for row in rows_of(corpus_splits, config.split, ["file_id", "language", "content", "size_bytes"], plain=True)
         if row["file_id"] in chosen and row["size_bytes"] > 0
     ]
     if not files:
@@ -151,7 +151,7 @@ def _score_files(
 ) -> list[_FileScore]:
     passages = [Passage.of_text(encode_text(tokenizer, file.text)) for file in files]
     nats = nats_of_passages(model, passages, config.batch_size)
-    train_rows = track(rows_of(corpus_splits, "train", ["content"]), None, "files counted")
+    train_rows = track(rows_of(corpus_splits, "train", ["content"], plain=True), None, "files counted")
     counting = ByteModel((row["content"].encode() for row in train_rows), config.baseline_order)
     return [
         _FileScore(

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from tokenizers import Tokenizer
 
 from components.evaluation.torch_threads import map_pieces
-from components.tokens.tokenizer_files import encode_text
+from components.tokens.tokenizer_files import encode_text, special_ids
 from model.generate import generate
-from model.special_tokens import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, SPECIAL_TOKENS
+from model.special_tokens import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 from model.transformer import CodeModel
 
 SENTINELS = 3
@@ -75,5 +75,6 @@ def _ranked_lines(files: Iterable[tuple[str, str]], seed: int) -> Iterator[tuple
 
 def _newline_ids(tokenizer: Tokenizer) -> frozenset[int]:
     """Where an answer ends: special tokens, and tokens with a newline, which hold only space by GPT-2's pattern."""
-    rest = range(len(SPECIAL_TOKENS), tokenizer.get_vocab_size())
-    return frozenset(range(len(SPECIAL_TOKENS))) | {number for number in rest if "\n" in tokenizer.decode([number])}
+    special = frozenset(special_ids(tokenizer).values())
+    rest = range(len(special), tokenizer.get_vocab_size())
+    return special | {number for number in rest if "\n" in tokenizer.decode([number])}

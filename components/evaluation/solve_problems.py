@@ -16,14 +16,13 @@ from components.evaluation.bits_per_byte import Passage, nats_of_passages
 from components.evaluation.eval_report import ProblemScore
 from components.evaluation.problem_table import Problem
 from components.evaluation.torch_threads import map_pieces
-from components.tokens.tokenizer_files import encode_text
+from components.tokens.tokenizer_files import encode_text, special_ids
 from model.generate import generate
-from model.special_tokens import END_OF_TEXT, SPECIAL_TOKENS
+from model.special_tokens import END_OF_TEXT
 from model.transformer import CodeModel
 
 STOP_STRINGS = ("\nclass", "\ndef", "\n#", "\n@", "\nprint", "\nif", "\n```", "<file_sep>")
 """Where an answer ends (bigcode-evaluation-harness, `humaneval.py`): something new begins at a line's start."""
-_SPECIAL_IDS = frozenset(range(len(SPECIAL_TOKENS)))
 
 
 def score_problems(
@@ -37,9 +36,10 @@ def score_problems(
     ]
     nats = math.fsum(nats_of_passages(model, passages, batch_size))
     num_bytes = sum(len(solution.encode()) for _, solution in tasks)
+    stop_ids = frozenset(special_ids(tokenizer).values())
 
     def answer(prompt: str) -> str:
-        new_ids = generate(model, [END_OF_TEXT, *encode_text(tokenizer, prompt)], max_new_tokens, stop_ids=_SPECIAL_IDS)
+        new_ids = generate(model, [END_OF_TEXT, *encode_text(tokenizer, prompt)], max_new_tokens, stop_ids=stop_ids)
         return cut_answer(tokenizer.decode(new_ids), complete=len(new_ids) < max_new_tokens)
 
     prompts = [prompt for problem, (prompt, _) in zip(problems, tasks, strict=True) if problem.language == "python"]

@@ -1,29 +1,36 @@
-"""Replace e-mail addresses, IP addresses and keys inside the text; no file is dropped for them.
+"""Replace secrets and personal data inside the text; no file is dropped for them.
 
-What counts as one stands in `secret_rules.py`. A text is scanned again after its replacements until nothing more is
-found, so redacting twice equals redacting once whatever the rules look at around a span. Outside the spans no byte
-changes.
+What counts as one stands in `secret_rules.py` and `personal_rules.py`; the trained tagger, where it is enabled, adds
+what nothing announces. A text is scanned again after its replacements until nothing more is found, so redacting twice
+equals redacting once whatever the rules look at around a span. Outside the spans no byte changes.
 
-Placeholders are StarCoder's (BigCode pii/ner/pii_redaction/utils.py): `<EMAIL>`, `<KEY>`, and for an IP address one
-of five private ones of its family, given out in order of appearance so that up to five addresses stay different.
+Placeholders are StarCoder's (BigCode pii/ner/pii_redaction/utils.py): `<EMAIL>`, `<KEY>`, ..., and for an IP address
+one of five private ones of its family, given out in order of appearance so that up to five addresses stay different.
 """
 
 import hashlib
+from bisect import bisect_right
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.parquet as pq
 import re2
 
 from components.redaction.config import RedactSecretsConfig
+from components.redaction.personal_rules import PERSONAL_RULES
+from components.redaction.pii_tagger import PiiTagger
 from components.redaction.secret_rules import RULES, Entity, SecretRule, Span
+from components.redaction.tagged_rules import TAGGED_RULES
 from components.section import Summary
-from components.tables import FilesCounts, FilesWriter, text_buffers, track_files
+from components.shard_map import Mapped, map_shards
+from components.tables import FilesCounts, text_buffers
 
 # The functions of this module are made when it is loaded, unseen by a type checker.
 _compute: Any = pyarrow.compute
@@ -37,19 +44,28 @@ IPV6_REPLACEMENTS = (
     b"fdf8:f53e:61e4::18",
 )
 
+PLACEHOLDERS: dict[Entity, bytes] = {
+    "email": b"<EMAIL>",
+    "key": b"<KEY>",
+    "password": b"<PASSWORD>",
+    "name": b"<NAME>",
+    "username": b"<USERNAME>",
+    "id": b"<ID>",
+}
+
 REDACTIONS: pa.Schema = pa.schema(
     [
         pa.field("file_id", pa.string(), nullable=False),
-        # "email", "ip_address" or "key".
+        # "email", "ip_address", "key", "password", "name", "username" or "id".
         pa.field("entity", pa.string(), nullable=False),
         # Where it stood in the content before redaction: UTF-8 bytes, the end excluded. The secret itself is not kept.
         pa.field("start_byte", pa.int64(), nullable=False),
         pa.field("end_byte", pa.int64(), nullable=False),
-        # Name of the rule in `secret_rules.py`.
+        # Name of the rule.
         pa.field("rule", pa.string(), nullable=False),
     ]
 )
-"""Columns of `redactions.parquet`, in the order of the files, then of the text."""
+"""Columns of `redactions-*.parquet`, in the order of the files, then of the text."""
 
 
 class RedactSummary(Summary):
@@ -72,51 +88,106 @@ class Finding:
     replacement: bytes
 
 
-@dataclass
-class _Findings:
-    """The rows of `redactions.parquet`, gathered."""
-
-    columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in REDACTIONS.names})
-    touched_files: int = 0
-
-    def add(self, file_id: str, findings: list[Finding]) -> None:
-        self.touched_files += 1
-        for finding in findings:
-            row = (file_id, finding.rule.entity, finding.start_byte, finding.end_byte, finding.rule.name)
-            for name, value in zip(REDACTIONS.names, row, strict=True):
-                self.columns[name].append(value)
+_AUTOMATON_BYTES = 64 * 2**20
+"""With less, the automaton of all rules is thrown away and begun anew every few megabytes."""
 
 
-def run(config: RedactSecretsConfig, *, quality_files: Path, out: Path) -> RedactSummary:
-    """Write redacted_files and, beside the table, `redactions.parquet`; every row is kept, in its order.
+class Spotter(Protocol):
+    """What finds spans by more than a pattern; the trained tagger does."""
+
+    def spans(self, texts: Sequence[bytes]) -> Sequence[Sequence[Any]]:
+        """Of each text the spans with `start_byte`, `end_byte` and `entity` in the tagger's spelling."""
+        ...
+
+
+def run(
+    config: RedactSecretsConfig, *, permitted_files: Path, pii_tagger: Path, out: Path, work_dir: Path
+) -> RedactSummary:
+    """Write redacted_files and, beside the table, `redactions-*.parquet`; every row is kept, in its order.
 
     A touched row has a new content, content_sha256 and size_bytes and keeps its file_id.
     """
-    redactor = Redactor(config.entities, config.min_key_entropy_bits)
-    found = _Findings()
-    with FilesWriter(out) as writer:
-        for batch in track_files(quality_files):
-            writer.keep(_redact_batch(batch, redactor, found))
-    pq.write_table(pa.table(found.columns, schema=REDACTIONS), out / "redactions.parquet", compression="zstd")
-    by_entity = Counter(dict.fromkeys(config.entities, 0))
-    by_entity.update(found.columns["entity"])
+    function = partial(redact_batch, config=config, pii_tagger=str(pii_tagger))
+    outcome = map_shards(function, [permitted_files], out, work_dir)
+    by_entity = dict.fromkeys(config.entities, 0) | _named(outcome.counts, "entity ")
     return RedactSummary(
-        files=writer.counts,
-        touched_files=found.touched_files,
+        files=outcome.files,
+        touched_files=outcome.counts.get("touched files", 0),
         redactions_by_entity=dict(sorted(by_entity.items())),
-        redactions_by_rule=dict(sorted(Counter(found.columns["rule"]).items())),
+        redactions_by_rule=_named(outcome.counts, "rule "),
     )
+
+
+def redact_batch(batch: pa.RecordBatch, config: RedactSecretsConfig, pii_tagger: str) -> Mapped:
+    """The batch with its secrets replaced, and a row of REDACTIONS for each."""
+    redactor = _redactor(config.entities, config.min_key_entropy_bits, pii_tagger)
+    data, starts = text_buffers(batch)
+    originals = [data[start:end].tobytes() for start, end in pairwise(starts.tolist())]
+    touched = np.zeros(batch.num_rows, dtype=np.bool_)
+    contents: list[bytes] = []
+    rows: list[tuple[Any, ...]] = []
+    for row in redactor.suspects(originals):
+        redacted, findings = redactor.redact(originals[row])
+        if findings:
+            touched[row] = True
+            contents.append(redacted)
+            file_id = batch.column("file_id")[row].as_py()
+            rows += [(file_id, f.rule.entity, f.start_byte, f.end_byte, f.rule.name) for f in findings]
+    counts: Counter[str] = Counter({"touched files": len(contents)})
+    counts.update(f"entity {entity}" for _, entity, *_ in rows)
+    counts.update(f"rule {rule}" for *_, rule in rows)
+    columns = [pa.array(values, field.type) for values, field in zip(zip(*rows, strict=True), REDACTIONS, strict=False)]
+    found = {"redactions": pa.RecordBatch.from_arrays(columns, schema=REDACTIONS)} if rows else {}
+    return Mapped(_with_contents(batch, touched, contents), counts=counts, tables=found)
+
+
+@cache
+def _redactor(entities: tuple[Entity, ...], min_key_entropy_bits: float, pii_tagger: str) -> "Redactor":
+    """One per process: compiling the patterns and loading the tagger take longer than a batch."""
+    return Redactor(entities, min_key_entropy_bits, PiiTagger.load(Path(pii_tagger)))
+
+
+def _named(counts: dict[str, int], prefix: str) -> dict[str, int]:
+    return {name.removeprefix(prefix): count for name, count in counts.items() if name.startswith(prefix)}
 
 
 class Redactor:
     """The rules of some entities, compiled. `redact` is pure; one instance serves any number of texts."""
 
-    def __init__(self, entities: tuple[Entity, ...], min_key_entropy_bits: float) -> None:
+    def __init__(
+        self, entities: tuple[Entity, ...], min_key_entropy_bits: float, spotter: Spotter | None = None
+    ) -> None:
         self._min_entropy_bits = min_key_entropy_bits
-        rules = [rule for rule in RULES if rule.entity in entities]
-        self._rules = [(rule, _compiled(rule.pattern)) for rule in rules]
+        self._entities = entities
+        self._spotter = spotter
+        rules = [rule for rule in (*RULES, *PERSONAL_RULES) if rule.entity in entities]
+        self._long = [(rule, _compiled(rule.pattern)) for rule in rules if rule.begins]
+        short = [rule for rule in rules if not rule.begins]
+        self._short = [(rule, _compiled(rule.pattern)) for rule in short]
         # One alternation, not re2.Set: a Set that runs out of memory reports no match, a pattern falls back to its NFA.
-        self._any_rule = _compiled(b"|".join(b"(?:" + rule.pattern + b")" for rule in rules))
+        self._any_short = _compiled(b"|".join(b"(?:" + rule.pattern + b")" for rule in short)) if short else None
+        begins = [re2.escape(rule.begins) for rule in rules if rule.begins]
+        self._any = _compiled(b"|".join([b"(?:" + rule.pattern + b")" for rule in short] + begins))
+        self._which_short = re2.Set.SearchSet(_options())
+        for rule in short:
+            self._which_short.Add(rule.pattern)
+        self._which_short.Compile()
+
+    def suspects(self, contents: Sequence[bytes]) -> list[int]:
+        """The indices of the contents in which something may be found, ascending.
+
+        One search over all of them: most have nothing, and a call for each would take longer than the search.
+        """
+        if self._spotter is not None:
+            return list(range(len(contents)))
+        texts = b"\n".join(contents)  # no pattern that is searched for here goes over a line's end
+        starts = [0, *accumulate(len(content) + 1 for content in contents)]
+        found: list[int] = []
+        place = 0
+        while place < len(texts) and (match := self._any.search(texts, place)) is not None:
+            found.append(bisect_right(starts, match.start()) - 1)
+            place = starts[found[-1] + 1]
+        return found
 
     def redact(self, content: bytes) -> tuple[bytes, list[Finding]]:
         """The content with its secrets replaced, and what was replaced, in the order of the text."""
@@ -131,14 +202,7 @@ class Redactor:
 
     def _spans(self, text: bytes) -> list[tuple[Span, SecretRule]]:
         """What the rules accept; of overlapping spans the first, then the longest, then the earlier rule."""
-        if self._any_rule.search(text) is None:
-            return []
-        accepted: list[tuple[Span, SecretRule]] = []
-        for rule, pattern in self._rules:
-            for match in pattern.finditer(text):
-                span = rule.check(text, match.span(pattern.groups), self._min_entropy_bits)
-                if span is not None:
-                    accepted.append((span, rule))
+        accepted = [*self._matched(text), *self._spotted(text)]
         accepted.sort(key=lambda found: (found[0][0], -found[0][1]))
         chosen: list[tuple[Span, SecretRule]] = []
         for span, rule in accepted:
@@ -146,11 +210,56 @@ class Redactor:
                 chosen.append((span, rule))
         return chosen
 
+    def _matched(self, text: bytes) -> Iterator[tuple[Span, SecretRule]]:
+        for rule, pattern in self._long:
+            if rule.begins and rule.begins in text:
+                yield from self._checked(rule, pattern.finditer(text), text)
+        for start, end in self._suspect_lines(text):
+            # Some rule matches here, so a Set without an answer has run out of memory: then each is asked.
+            matching = sorted(self._which_short.Match(text[start:end]) or range(len(self._short)))
+            for rule, pattern in (self._short[index] for index in matching):
+                yield from self._checked(rule, pattern.finditer(text, start, end), text)
+
+    def _checked(self, rule: SecretRule, matches: Any, text: bytes) -> Iterator[tuple[Span, SecretRule]]:
+        for match in matches:
+            span = rule.check(text, match.span(match.re.groups), self._min_entropy_bits)
+            if span is not None:
+                yield span, rule
+
+    def _suspect_lines(self, text: bytes) -> Iterator[Span]:
+        """Lines, with their ends, in which some rule matches; a match of these rules never leaves its line.
+
+        A rule's match begins where the alternation's does, or inside it, so no other line can hold one.
+        """
+        end = 0
+        while self._any_short is not None and (match := self._any_short.search(text, end)) is not None:
+            start = text.rfind(b"\n", 0, match.start()) + 1
+            end = text.find(b"\n", match.end()) + 1 or len(text)
+            yield start, end
+            if end == len(text):
+                return
+
+    def _spotted(self, text: bytes) -> Iterator[tuple[Span, SecretRule]]:
+        """What the tagger finds, held to the same checks; never what a replacement put there."""
+        if self._spotter is None:
+            return
+        for tagged in self._spotter.spans([text])[0]:
+            rule = TAGGED_RULES[tagged.entity]
+            if rule.entity in self._entities:
+                span = rule.check(text, (tagged.start_byte, tagged.end_byte), self._min_entropy_bits)
+                if span is not None:
+                    yield span, rule
+
 
 def _compiled(pattern: bytes) -> Any:
+    return re2.compile(pattern, _options())
+
+
+def _options() -> Any:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1  # the pattern is over bytes
-    return re2.compile(pattern, options)
+    options.max_mem = _AUTOMATON_BYTES
+    return options
 
 
 def _merge(
@@ -189,7 +298,7 @@ def _in_original(findings: list[Finding], position: int, *, is_end: bool) -> int
 def _replacement(rule: SecretRule, value: bytes, replacements: dict[bytes, bytes]) -> bytes:
     """`replacements` remembers what each address of the document became."""
     if rule.entity != "ip_address":
-        return b"<EMAIL>" if rule.entity == "email" else b"<KEY>"
+        return PLACEHOLDERS[rule.entity]
     pool = IPV6_REPLACEMENTS if b":" in value else IPV4_REPLACEMENTS
     if value not in replacements:
         given_out = sum(replacement in pool for replacement in replacements.values())
@@ -206,16 +315,7 @@ def _apply(content: bytes, findings: list[Finding]) -> bytes:
     return b"".join([*pieces, content[end:]])
 
 
-def _redact_batch(batch: pa.RecordBatch, redactor: Redactor, found: _Findings) -> pa.RecordBatch:
-    texts, starts = text_buffers(batch)
-    touched = np.zeros(batch.num_rows, dtype=np.bool_)
-    contents: list[bytes] = []
-    for row in range(batch.num_rows):
-        redacted, findings = redactor.redact(texts[starts[row] : starts[row + 1]].tobytes())
-        if findings:
-            touched[row] = True
-            contents.append(redacted)
-            found.add(batch.column("file_id")[row].as_py(), findings)
+def _with_contents(batch: pa.RecordBatch, touched: Any, contents: list[bytes]) -> pa.RecordBatch:
     if not contents:
         return batch
     changed = {

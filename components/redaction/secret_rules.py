@@ -3,8 +3,7 @@
 Patterns are RE2's, on bytes, so a hostile file cannot make them slow. They catch too much on purpose; the check
 sees the span with its surroundings and decides. Kept, because they identify nobody: mailboxes of the documentation
 domains (RFC 2606, RFC 6761), addresses that are not globally routable, networks, public resolvers, and the EXAMPLE
-keys of the AWS manual. Not found: names, passwords made of words, addresses spelled out ("joe at ..."): those need a
-trained model.
+keys of the AWS manual. Passwords, names and numbers of persons stand in `personal_rules.py`.
 """
 
 import ipaddress
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-Entity = Literal["email", "ip_address", "key"]
+Entity = Literal["email", "ip_address", "key", "password", "name", "username", "id"]
 Span = tuple[int, int]
 
 CONTEXT_BYTES = 100
@@ -34,6 +33,9 @@ class SecretRule:
     name: str
     pattern: bytes
     check: Callable[[bytes, Span, float], Span | None]
+    begins: bytes | None = None
+    """Of a rule whose match may span lines: what every match holds; it is asked of texts that hold it. The matches of
+    all other rules stay on one line."""
 
 
 # The domains of e-mail: every two-letter (country) domain, and of the others those in common use.
@@ -104,18 +106,20 @@ def entropy_bits(value: bytes) -> float:
     return -sum(count / len(value) * math.log2(count / len(value)) for count in counts)
 
 
-def _before(text: bytes, start: int) -> bytes:
+def line_before(text: bytes, start: int) -> bytes:
+    """What stands before `start` on its line, at most CONTEXT_BYTES of it."""
     left = text[max(0, start - CONTEXT_BYTES) : start]
     return left[left.rfind(b"\n") + 1 :]
 
 
-def _after(text: bytes, end: int) -> bytes:
+def line_after(text: bytes, end: int) -> bytes:
+    """What stands from `end` on its line, at most CONTEXT_BYTES of it."""
     return text[end : end + CONTEXT_BYTES].partition(b"\n")[0]
 
 
 def _email(text: bytes, span: Span, min_entropy_bits: float) -> Span | None:
     start, end = span
-    before, after = _before(text, start), text[end : end + 1]
+    before, after = line_before(text, start), text[end : end + 1]
     if before.endswith(b"\\") and text[start : start + 1] in b"nrt":
         start += 1  # the letter belongs to an escape sequence: "\njane@..."
     local, _, domain = text[start:end].rpartition(b"@")
@@ -131,7 +135,7 @@ def _email(text: bytes, span: Span, min_entropy_bits: float) -> Span | None:
 
 
 def _ipv4(text: bytes, span: Span, min_entropy_bits: float) -> Span | None:
-    before, after = _before(text, span[0]), _after(text, span[1])
+    before, after = line_before(text, span[0]), line_after(text, span[1])
     if re.search(rb"[\w.]$|[A-Za-z][-/]$", before) or re.match(rb"\w|\.\w|-[A-Za-z]", after):
         return None
     if _REQUIREMENT.search(before) or not _is_public(text[span[0] : span[1]], after):
@@ -146,7 +150,7 @@ def _ipv4(text: bytes, span: Span, min_entropy_bits: float) -> Span | None:
 
 
 def _ipv6(text: bytes, span: Span, min_entropy_bits: float) -> Span | None:
-    before, after = _before(text, span[0]), _after(text, span[1])
+    before, after = line_before(text, span[0]), line_after(text, span[1])
     if re.search(rb"[\w:.]$", before) or re.match(rb"\w|:\w", after):
         return None
     return span if _is_public(text[span[0] : span[1]], after) else None
@@ -188,11 +192,11 @@ def _assigned_key(text: bytes, span: Span, min_entropy_bits: float) -> Span | No
         return None
     if any(value.lower() in sequence for sequence in _SEQUENCES):
         return None
-    if _HARMLESS_NAME.search(_before(text, span[0])):
+    if _HARMLESS_NAME.search(line_before(text, span[0])):
         return None
     if not _HEX.fullmatch(value):
         return span if looks_random(value) else None
-    line = _before(text, span[0]) + _after(text, span[1])
+    line = line_before(text, span[0]) + line_after(text, span[1])
     is_long = len(value) >= MIN_HEX_KEY_CHARS and not value.isdigit() and not value.isalpha()
     return span if is_long and not _HASH_WORD.search(line) else None
 
@@ -223,6 +227,7 @@ RULES: tuple[SecretRule, ...] = (
         "private_key",
         rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----([^<]*?)-----END [A-Z0-9 ]*PRIVATE KEY",
         _private_key,
+        b"-----BEGIN",
     ),
     SecretRule("key", "aws_access_key", rb"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b", _issued_key),
     SecretRule("key", "github_token", rb"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,})", _issued_key),
@@ -237,7 +242,6 @@ RULES: tuple[SecretRule, ...] = (
     SecretRule(
         "key", "json_web_token", rb"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}", _issued_key
     ),
-    SecretRule("key", "url_password", rb"://[^\s/:@'\"]{1,64}:([^\s/:@'\"<>{}$]{8,100})@[A-Za-z0-9]", _assigned_key),
     SecretRule(
         "key", "assigned_quoted", _ASSIGNED + rb"[rbuf]?[\"'`]([A-Za-z0-9+/=_.~!@#^&*-]{12,200})[\"'`]", _assigned_key
     ),

@@ -44,7 +44,24 @@ class ArchiveSource(_Source):
     kind: Literal["archive"]
 
 
-Source = Annotated[DirectorySource | GitSource | ArchiveSource, Field(discriminator="kind")]
+class ParquetSource(_Source):
+    """Parquet files with the columns of The Stack: one file, or all under a directory or an `s3://bucket/prefix`.
+
+    `repository` and `license` stand for rows that name none.
+    """
+
+    kind: Literal["parquet"]
+
+
+class HubSource(_Source):
+    """The Parquet files of a data set on the Hugging Face hub; `path` is its name, `owner/name`."""
+
+    kind: Literal["hub"]
+    revision: Annotated[str, Field(min_length=1)]
+    """Commit, tag or branch; resolved to a commit before anything is read."""
+
+
+Source = Annotated[DirectorySource | GitSource | ArchiveSource | ParquetSource | HubSource, Field(discriminator="kind")]
 
 
 class IngestSourcesConfig(Section):
@@ -63,3 +80,10 @@ class IngestSourcesConfig(Section):
         if doubled:
             raise ValueError(f"two sources share the name {doubled[0]!r}; give each its own")
         return self
+
+
+class CollectOptOutsConfig(Section):
+    """Who asked to be left out."""
+
+    opt_out_files: tuple[str, ...]
+    """YAML files with the lists `repositories` and `users`, relative to the workspace; none: nobody has asked."""

@@ -19,16 +19,27 @@ import pyarrow as pa
 
 from components.errors import EmptyArtifactError
 from components.section import Summary
-from components.sources.config import ArchiveSource, DirectorySource, GitSource, IngestSourcesConfig, Source
+from components.sources.config import (
+    ArchiveSource,
+    DirectorySource,
+    GitSource,
+    HubSource,
+    IngestSourcesConfig,
+    ParquetSource,
+    Source,
+)
 from components.sources.languages import extension_of, language_of
 from components.sources.licenses import LicenseMap, header_license, is_license_file
+from components.sources.opt_outs import OptOuts, read_opt_outs
 from components.sources.read_archive import digest_archive, open_archive
 from components.sources.read_directory import digest_directory, open_directory
 from components.sources.read_git import open_git, resolve_revision
+from components.sources.read_parquet import digest_tables, list_tables, read_tables
 from components.sources.source_files import (
     ContentDigest,
     Entry,
     FoundFile,
+    Origin,
     Refusal,
     outcome_of,
     path_filter,
@@ -70,14 +81,14 @@ def resolve_sources(config: IngestSourcesConfig, workspace: Path) -> dict[str, s
     return {source.name: _digest(source, workspace, config.max_file_bytes) for source in config.sources}
 
 
-def run(config: IngestSourcesConfig, *, workspace: Path, out: Path) -> IngestSummary:
+def run(config: IngestSourcesConfig, *, opt_outs: Path, workspace: Path, out: Path) -> IngestSummary:
     """Write the files of all sources, source by source in the order of the config, as one table.
 
-    Relative paths of sources start at `workspace`. Raises SourceError as `resolve_sources`, and
-    EmptyArtifactError if no file was kept.
+    Relative paths of sources start at `workspace`. What belongs to someone who opted out is dropped. Raises
+    SourceError as `resolve_sources`, and EmptyArtifactError if no file was kept.
     """
     with FilesWriter(out, config.shard_bytes) as writer:
-        rows = _Rows(writer)
+        rows = _Rows(writer, read_opt_outs(opt_outs))
         sources = tuple(_collect(source, workspace, config.max_file_bytes, rows) for source in config.sources)
         if writer.counts.kept_files == 0:
             raise EmptyArtifactError(_nothing_kept(sources))
@@ -118,9 +129,13 @@ def _digest(source: Source, workspace: Path, max_file_bytes: int) -> str:
             return resolve_revision(source.name, path, source.revision).digest(source.history)
         case ArchiveSource():
             return digest_archive(source.name, path)
+        case ParquetSource() | HubSource():
+            return digest_tables(list_tables(source, path))
 
 
-def _opened(source: Source, workspace: Path) -> AbstractContextManager[list[Entry]]:
+def _opened(
+    source: DirectorySource | GitSource | ArchiveSource, workspace: Path
+) -> AbstractContextManager[list[Entry]]:
     path, is_excluded = _location(source, workspace), path_filter(source.exclude)
     match source:
         case DirectorySource():
@@ -139,12 +154,21 @@ def _location(source: Source, workspace: Path) -> Path:
 
 def _collect(source: Source, workspace: Path, max_file_bytes: int, rows: "_Rows") -> SourceCounts:
     digest = ContentDigest()
-    with _opened(source, workspace) as entries:
-        licenses = _license_map(entries, source.license)
-        for entry in track(entries, len(entries), f"files of {source.name}"):
-            outcome = outcome_of(entry, max_file_bytes)
-            digest.add(entry, outcome)
-            rows.add(source, entry, outcome, licenses)
+
+    def add(entry: Entry, licenses: LicenseMap | None) -> None:
+        outcome = outcome_of(entry, max_file_bytes)
+        digest.add(entry, outcome)
+        rows.add(source, entry, outcome, licenses)
+
+    if isinstance(source, ParquetSource | HubSource):
+        tables = list_tables(source, _location(source, workspace))
+        for entry in track(read_tables(source, tables), None, f"files of {source.name}"):
+            add(entry, None)
+    else:
+        with _opened(source, workspace) as entries:
+            licenses = _license_map(entries, source.license)
+            for entry in track(entries, len(entries), f"files of {source.name}"):
+                add(entry, licenses)
     return SourceCounts(name=source.name, content_digest=digest.hexdigest(), files=rows.end_source())
 
 
@@ -162,8 +186,9 @@ def _license_map(entries: list[Entry], declared: str | None) -> LicenseMap:
 class _Rows:
     """Gathers rows until they make a batch for the writer, and counts per source."""
 
-    def __init__(self, writer: FilesWriter) -> None:
+    def __init__(self, writer: FilesWriter, opt_outs: OptOuts) -> None:
         self._writer = writer
+        self._opt_outs = opt_outs
         self._kept: list[dict[str, Any]] = []
         self._texts: list[bytes] = []
         self._kept_bytes = 0
@@ -172,17 +197,20 @@ class _Rows:
         self._file_ids: set[str] = set()
         self.licenses: Counter[str] = Counter()
 
-    def add(self, source: Source, entry: Entry, outcome: bytes | Refusal, licenses: LicenseMap) -> None:
-        """Keep the entry's text, or drop it with the reason."""
+    def add(self, source: Source, entry: Entry, outcome: bytes | Refusal, licenses: LicenseMap | None) -> None:
+        """Keep the entry's text, or drop it with the reason. `licenses`: of the tree; a table tells its own."""
+        told = entry.origin or Origin(source.repository, None, None, None, None)
+        if self._opt_outs.repository(told.repository):
+            outcome = Refusal("opted_out_repository", told.repository, "not on the list of opt-outs")
         text = readable_text(outcome) if isinstance(outcome, bytes) else outcome
         content_sha256 = hashlib.sha256(text).hexdigest() if isinstance(text, bytes) else ""
-        file_id = file_id_of(source.repository, entry.path, entry.commit or "", content_sha256)
+        file_id = file_id_of(told.repository, entry.path, entry.commit or "", content_sha256)
         if isinstance(text, bytes) and file_id in self._file_ids:
             text = Refusal("duplicate_file", "the same again", "one", f"kept as {file_id}")
         origin = {
             "file_id": file_id,
             "source": source.name,
-            "repository": source.repository,
+            "repository": told.repository,
             "path": entry.path,
             "commit": entry.commit,
         }
@@ -191,14 +219,16 @@ class _Rows:
             self._dropped.append(origin | reason | {"size_bytes": entry.size_bytes})
         else:
             self._file_ids.add(file_id)
-            self._keep(origin, text, content_sha256, licenses)
+            license_ = licenses.covering(entry.path) if licenses else told.license
+            known = {"stars": told.stars, "forks": told.forks, "updated_at": told.updated_at}
+            self._keep(origin | known, text, content_sha256, license_)
         if self._kept_bytes >= ROW_GROUP_BYTES or len(self._kept) + len(self._dropped) >= ROW_GROUP_ROWS:
             self._flush()
 
-    def _keep(self, origin: dict[str, Any], text: bytes, content_sha256: str, licenses: LicenseMap) -> None:
+    def _keep(self, origin: dict[str, Any], text: bytes, content_sha256: str, license_: str | None) -> None:
         path = origin["path"]
         head = text[:_HEAD_BYTES]
-        license_ = header_license(head.decode("utf-8", "replace")) or licenses.covering(path)
+        license_ = header_license(head.decode("utf-8", "replace")) or license_
         described = {
             "kind": "file",
             "content": "",

@@ -1,20 +1,14 @@
-"""A Git repository as a source, read from its object database: never the working tree, hooks, filters or network.
-
-Git itself does the reading, in plumbing commands that are given as lists. Whoever wrote the repository also wrote
-its configuration, so nothing is asked of Git that would run a program named there.
-"""
+"""A Git repository as a source, read from its object database: never the working tree, hooks, filters or network."""
 
 import hashlib
-import os
-import subprocess
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from components.errors import SourceError
+from components.sources.git_objects import LINK_MODE, SUBMODULE_MODE, Git, ObjectReader, last_line, pipe
 from components.sources.source_files import (
     Entry,
     FoundFile,
@@ -25,8 +19,6 @@ from components.sources.source_files import (
     unreadable,
 )
 
-_LINK_MODE = "120000"
-_SUBMODULE_MODE = "160000"
 _PIPE_BYTES = 1 << 20
 
 
@@ -51,13 +43,14 @@ def resolve_revision(name: str, root: Path, revision: str) -> GitRevision:
     """The commit that `revision` means; SourceError if `root` is no repository or has no such commit."""
     if not root.is_dir():
         raise SourceError(f"source {name!r}: there is no directory {root}; correct its path")
-    found = _git(root, "rev-parse", "--git-dir")
+    git = Git(root)
+    found = git.run("rev-parse", "--git-dir")
     if found.returncode != 0:
         raise SourceError(
-            f"source {name!r}: {root} is not the top of a Git repository ({_last_line(found.stderr)}); correct its "
+            f"source {name!r}: {root} is not the top of a Git repository ({last_line(found.stderr)}); correct its "
             "path, or make its kind directory"
         )
-    found = _git(root, "rev-parse", "--quiet", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    found = git.run("rev-parse", "--quiet", "--verify", "--end-of-options", f"{revision}^{{commit}}")
     if found.returncode != 0:
         raise SourceError(
             f"source {name!r}: {root} has no commit {revision!r}; name a branch, a tag or a commit that it has"
@@ -74,8 +67,8 @@ def open_git(revision: GitRevision, history: bool, is_excluded: Callable[[str], 
     blobs = _walk_history(revision) if history else _list_tree(revision)
     kept = [blob for blob in blobs if not is_excluded(printable_path(blob.path))]
     kept.sort(key=lambda blob: blob.path)
-    sizes = _sizes(revision, {blob.object_id for blob in kept if blob.mode != _SUBMODULE_MODE})
-    objects = _ObjectReader(revision.root)
+    sizes = _sizes(revision, {blob.object_id for blob in kept if blob.mode != SUBMODULE_MODE})
+    objects = ObjectReader(Git(revision.root))
     try:
         yield [_entry(blob, sizes, objects) for blob in kept]
     finally:
@@ -117,13 +110,12 @@ def _walk_history(revision: GitRevision) -> Iterator[_Blob]:
 
 def _history_tokens(revision: GitRevision) -> Iterator[bytes]:
     """The NUL-separated output of `diff-tree` over all commits, parents first."""
-    commits = _start(revision.root, "rev-list", "--topo-order", "--reverse", revision.commit)
-    changes = _start(
-        revision.root, "diff-tree", "--stdin", "-r", "-z", "-c", "--root", "--no-renames", stdin=commits.stdout
-    )
+    git = Git(revision.root)
+    commits = git.start("rev-list", "--topo-order", "--reverse", revision.commit)
+    changes = git.start("diff-tree", "--stdin", "-r", "-z", "-c", "--root", "--no-renames", stdin=commits.stdout)
     with commits, changes:
         rest = b""
-        while piece := _pipe(changes.stdout).read(_PIPE_BYTES):
+        while piece := pipe(changes.stdout).read(_PIPE_BYTES):
             *whole, rest = (rest + piece).split(b"\0")
             yield from whole
     if commits.returncode != 0 or changes.returncode != 0:
@@ -138,47 +130,15 @@ def _sizes(revision: GitRevision, object_ids: set[str]) -> dict[str, int]:
     return {row[0]: int(row[2]) for row in rows if len(row) == 3}
 
 
-def _entry(blob: _Blob, sizes: dict[str, int], objects: "_ObjectReader") -> Entry:
+def _entry(blob: _Blob, sizes: dict[str, int], objects: ObjectReader) -> Entry:
     path, size_bytes = printable_path(blob.path), sizes.get(blob.object_id)
-    if blob.mode == _SUBMODULE_MODE:
+    if blob.mode == SUBMODULE_MODE:
         return RefusedFile(path, blob.commit, 0, Refusal("submodule", "submodule", "regular file", blob.object_id))
-    if blob.mode == _LINK_MODE:
+    if blob.mode == LINK_MODE:
         return RefusedFile(path, blob.commit, size_bytes or 0, symbolic_link())
     if size_bytes is None:
         return RefusedFile(path, blob.commit, 0, unreadable(f"object {blob.object_id} is missing"))
     return FoundFile(path, blob.commit, size_bytes, partial(objects.read, blob.object_id))
-
-
-class _ObjectReader:
-    """One `git cat-file` that is asked for object after object; it is started anew when a broken one ends it."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def read(self, object_id: str, limit: int) -> bytes | Refusal:
-        if self._process is None:
-            self._process = _start(self._root, "cat-file", "--batch", stdin=subprocess.PIPE)
-        requests, answers = _pipe(self._process.stdin), _pipe(self._process.stdout)
-        try:
-            requests.write(f"{object_id}\n".encode())
-            requests.flush()
-            header = answers.readline().split()
-            size_bytes = int(header[2]) if len(header) == 3 else -1
-            data = answers.read(size_bytes + 1) if size_bytes >= 0 else b""
-        except BrokenPipeError:
-            data, size_bytes = b"", -1
-        if len(data) != size_bytes + 1 or size_bytes < 0:
-            self.close()
-            return unreadable(f"object {object_id} is damaged")
-        return data[: min(size_bytes, limit)]
-
-    def close(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            # Reads to the end and waits, so that nothing of it stays behind.
-            self._process.communicate()
-        self._process = None
 
 
 def _text(revision: GitRevision, *arguments: str) -> str:
@@ -186,9 +146,9 @@ def _text(revision: GitRevision, *arguments: str) -> str:
 
 
 def _output(revision: GitRevision, *arguments: str, stdin: bytes = b"") -> bytes:
-    done = _git(revision.root, *arguments, stdin=stdin)
+    done = Git(revision.root).run(*arguments, stdin=stdin)
     if done.returncode != 0:
-        raise _broken(revision, _last_line(done.stderr))
+        raise _broken(revision, last_line(done.stderr))
     return done.stdout
 
 
@@ -196,52 +156,3 @@ def _broken(revision: GitRevision, reason: str) -> SourceError:
     return SourceError(
         f"source {revision.name!r}: Git cannot read {revision.root} ({reason}); `git fsck` there says what is damaged"
     )
-
-
-def _git(root: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    try:
-        return subprocess.run(
-            _command(root, *arguments), input=stdin, capture_output=True, check=False, env=_environment(root)
-        )
-    except FileNotFoundError:
-        raise SourceError("the program git is not on the PATH; install it") from None
-
-
-def _start(root: Path, *arguments: str, stdin: int | IO[bytes] | None = None) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        _command(root, *arguments),
-        stdin=subprocess.DEVNULL if stdin is None else stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=_environment(root),
-    )
-
-
-def _command(root: Path, *arguments: str) -> list[str]:
-    """Settings of the command line beat those of the repository, which its owner could use to have programs run."""
-    settings = ("core.fsmonitor=false", f"core.hooksPath={os.devnull}", "safe.directory=*", "safe.bareRepository=all")
-    return ["git", *(word for setting in settings for word in ("-c", setting)), "-C", str(root), *arguments]
-
-
-def _environment(root: Path) -> dict[str, str]:
-    """The caller's, without what would point Git elsewhere; no other repository above, no fetch, no prompt."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return kept | {
-        "GIT_CEILING_DIRECTORIES": str(root.parent),
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_ALLOW_PROTOCOL": "none",
-        "GIT_TERMINAL_PROMPT": "0",
-        "LC_ALL": "C",
-    }
-
-
-def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
-    if stream is None:
-        raise RuntimeError("the process was started without this pipe")
-    return stream
-
-
-def _last_line(stderr: bytes) -> str:
-    lines = stderr.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else "without a reason"

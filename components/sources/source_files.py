@@ -20,6 +20,19 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a table of code tells of a file beside its path; a tree of files has one origin for all."""
+
+    repository: str
+    license: str | None
+    """SPDX expression."""
+    stars: int | None
+    forks: int | None
+    updated_at: int | None
+    """Seconds since 1970 in UTC."""
+
+
+@dataclass(frozen=True)
 class FoundFile:
     """A file of a source. `read(limit)` gives at most `limit` bytes of it, or says why it gives none."""
 
@@ -28,6 +41,8 @@ class FoundFile:
     commit: str | None
     size_bytes: int
     read: Callable[[int], bytes | Refusal]
+    origin: Origin | None = None
+    """None: that of the source."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,7 @@ class RefusedFile:
     commit: str | None
     size_bytes: int
     refusal: Refusal
+    origin: Origin | None = None
 
 
 Entry = FoundFile | RefusedFile

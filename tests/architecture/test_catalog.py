@@ -49,13 +49,17 @@ def test_sections_stand_in_the_order_of_the_catalog() -> None:
 
 
 def test_data_artifacts_are_all_before_training() -> None:
-    assert DATA_ARTIFACTS[0] == "raw_files"
-    assert DATA_ARTIFACTS[-1] == "token_shards"
+    assert DATA_ARTIFACTS[0] == "opt_outs"
+    assert DATA_ARTIFACTS[-1] == "dataset_card"
 
 
 def test_steps_toward_an_artifact_come_upstream_first_and_only_those() -> None:
-    assert [step.name for step in steps_toward("quality_files")] == ["ingest_sources", "filter_quality"]
-    assert steps_toward("eval_report") == STEPS
+    assert [step.name for step in steps_toward("quality_files")] == [
+        "collect_opt_outs",
+        "ingest_sources",
+        "filter_quality",
+    ]
+    assert set(STEPS) - set(steps_toward("eval_report")) == {step_making("dataset_card")}
 
 
 @pytest.mark.parametrize("lookup", [step_named, step_making, steps_toward])

@@ -1,8 +1,11 @@
-"""What tests of several steps share: small corpora in the real format."""
+"""What tests of several steps share: small corpora in the real format, and Git repositories."""
 
 import hashlib
+import os
+import subprocess
 import sysconfig
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +122,60 @@ def library_files() -> list[dict[str, Any]]:
         for path in paths
         if path.stat().st_size < 200_000
     ]
+
+
+IDENTITY = {
+    "GIT_AUTHOR_NAME": "A",
+    "GIT_AUTHOR_EMAIL": "a@example.org",
+    "GIT_COMMITTER_NAME": "A",
+    "GIT_COMMITTER_EMAIL": "a@example.org",
+    "GIT_AUTHOR_DATE": "2020-01-01T00:00:00Z",
+    "GIT_COMMITTER_DATE": "2020-01-01T00:00:00Z",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+}
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A Git repository that a test fills."""
+
+    root: Path
+
+    def git(self, *arguments: str | Path, stdin: bytes = b"", **variables: str) -> str:
+        """What a command of Git prints; the variables are those of its environment."""
+        done = subprocess.run(
+            ["git", "-C", self.root, *arguments],
+            input=stdin,
+            capture_output=True,
+            check=True,
+            env={"PATH": os.environ["PATH"], **IDENTITY, **variables},
+        )
+        return done.stdout.decode("utf-8", "replace").strip()
+
+    def commit(self, files: dict[str, bytes | None], message: str = "change", **variables: str) -> str:
+        """Write the files (None deletes), commit, and return the commit."""
+        for name, content in files.items():
+            path = self.root / name
+            if content is None:
+                path.unlink()
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+        self.git("add", "--all")
+        message_file = ("--allow-empty", "--allow-empty-message", "--cleanup=verbatim", "--file=-")
+        self.git("commit", "--quiet", *message_file, stdin=message.encode(), **variables)
+        return self.git("rev-parse", "HEAD")
+
+    def loose_object(self, object_id: str) -> Path:
+        """The file that holds the object, as long as nothing packed it."""
+        return self.root / ".git" / "objects" / object_id[:2] / object_id[2:]
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """An empty repository on the branch main."""
+    root = tmp_path / "repository"
+    command = ["git", "init", "--quiet", "--initial-branch=main", str(root)]
+    subprocess.run(command, check=True, env={"PATH": os.environ["PATH"], **IDENTITY})
+    return Repository(root)

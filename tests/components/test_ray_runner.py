@@ -83,6 +83,6 @@ def test_what_a_piece_raises_is_raised_here(address):
 
 
 def test_without_a_cluster_the_mend_is_told():
-    with pytest.raises(WorkerError, match="there is no Ray cluster at .* start one"):
+    with pytest.raises(WorkerError, match=r"there is no Ray cluster at .* start one"):
         with ray_cluster("127.0.0.1:1"):
             pass

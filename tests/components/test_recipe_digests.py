@@ -32,13 +32,13 @@ CONTENTS = [
 ]
 
 DIGESTS = {
-    ("ingest_sources", 1): "854033a4356e41aa38baef8e42852acd",
-    ("filter_quality", 1): "663caf2998c6d848885389326344034c",
-    ("split_corpus", 1): "83772ed2ba70061e215840c6b307625d",
-    ("redact_secrets", 1): "94a081c84907e4df0296c484d9bbac94",
-    ("deduplicate", 1): "3cf13d79b542fda9ccedc383d42a303a",
-    ("collect_problems", 1): "342abb4486a6a8c60f2424d368d9de4d",
-    ("decontaminate", 1): "a604ddcd9f4ee56b5bd112311cfb430c",
+    ("ingest_sources", 2): "7d6d3be935b554beba394b9f34ca7c89",
+    ("filter_quality", 2): "899765dc43476043aa5648dc5fab8e05",
+    ("split_corpus", 2): "cae447eef424b7ce5c883ffaaa280942",
+    ("redact_secrets", 2): "4a52086115351a402898377ee554a5a1",
+    ("deduplicate", 2): "f0b99c015c5ad77a35c67ce3a4c0cbc9",
+    ("collect_problems", 2): "29d4357088c840542bd453e042b42171",
+    ("decontaminate", 2): "e404051b66065940d579d5889e8d4dc3",
 }
 
 
@@ -62,16 +62,33 @@ def outputs(tmp_path, table_of):
     for number, content in enumerate([*CONTENTS, "", "x" * 2000, "nul \0"]):
         (tmp_path / "sources" / f"file_{number}.py").write_text(content)
     ingest = config.ingest_sources.model_copy(update={"sources": (source,)})
-    ingest_sources.run(ingest, workspace=tmp_path, out=places["ingest_sources"])
-    filter_quality.run(config.filter_quality, raw_files=places["ingest_sources"], out=places["filter_quality"])
-    split_corpus.run(
-        config.split_corpus, clean_files=table, out=places["split_corpus"], work_dir=tmp_path / "work"
+    (tmp_path / "opt_outs.json").write_text('{"repositories": [], "users": []}')
+    ingest_sources.run(ingest, opt_outs=tmp_path, workspace=tmp_path, out=places["ingest_sources"])
+    works = {name: tmp_path / f"{name} work" for name in places}
+    filter_quality.run(
+        config.filter_quality,
+        raw_files=places["ingest_sources"],
+        workspace=tmp_path,
+        out=places["filter_quality"],
+        work_dir=works["filter_quality"],
     )
-    redact_secrets.run(config.redact_secrets, quality_files=table, out=places["redact_secrets"])
-    deduplicate.run(config.deduplicate, redacted_files=table, out=places["deduplicate"])
+    split_corpus.run(config.split_corpus, clean_files=table, out=places["split_corpus"], work_dir=works["split_corpus"])
+    (tmp_path / "tagger.json").write_text('{"enabled": false, "encoder": null, "overlap_tokens": 0}')
+    redact_secrets.run(
+        config.redact_secrets,
+        permitted_files=table,
+        pii_tagger=tmp_path,
+        out=places["redact_secrets"],
+        work_dir=works["redact_secrets"],
+    )
+    deduplicate.run(config.deduplicate, redacted_files=table, out=places["deduplicate"], work_dir=works["deduplicate"])
     collect_problems.run(config.collect_problems, workspace=tmp_path, out=places["collect_problems"])
     decontaminate.run(
-        config.decontaminate, unique_files=table, eval_problems=places["collect_problems"], out=places["decontaminate"]
+        config.decontaminate,
+        unique_files=table,
+        eval_problems=places["collect_problems"],
+        out=places["decontaminate"],
+        work_dir=works["decontaminate"],
     )
     return {(name, getattr(config, name).recipe): _digest(place) for name, place in places.items()}
 

@@ -103,8 +103,17 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace as a person would have it: Git, DVC, parameters, a source tree."""
     workspace = tmp_path_factory.mktemp("template") / "workspace"
     workspace.mkdir()
-    for name in ("params.yaml", "dvc.yaml", "prefect.yaml", ".dvcignore", ".gitignore", "requirements.lock"):
+    for name in (
+        "params.yaml",
+        "dvc.yaml",
+        "prefect.yaml",
+        "opt_outs.yaml",
+        ".dvcignore",
+        ".gitignore",
+        "requirements.lock",
+    ):
         shutil.copy(ROOT / name, workspace / name)
+    shutil.copytree(ROOT / "samples", workspace / "samples")
     (workspace / ".dvc").mkdir()
     for name in ("config", ".gitignore"):
         shutil.copy(ROOT / ".dvc" / name, workspace / ".dvc" / name)

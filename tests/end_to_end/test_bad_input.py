@@ -88,7 +88,9 @@ def test_the_registry_without_its_server_is_told(workspace: Any, free_ports: dic
 
 
 def test_an_unknown_step_is_refused_with_those_there_are(workspace: Any) -> None:
-    refused(workspace.components("ingest"), "no step is called 'ingest'; the steps are: ingest_sources, filter_quality")
+    refused(
+        workspace.components("ingest"), "no step is called 'ingest'; the steps are: collect_opt_outs, ingest_sources"
+    )
 
 
 def test_a_source_that_does_not_exist_is_named(workspace: Any) -> None:

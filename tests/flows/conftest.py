@@ -44,7 +44,7 @@ def free_ports(count: int) -> list[int]:
 def new_workspace(place: Path) -> Settings:
     """A workspace of its own with the project's files, and services on free ports."""
     place.mkdir(parents=True)
-    for name in ("params.yaml", "dvc.yaml", "prefect.yaml"):
+    for name in ("params.yaml", "dvc.yaml", "prefect.yaml", "opt_outs.yaml"):
         shutil.copy(REPOSITORY / name, place)
     shutil.copy(Path(__file__).with_name("tiny_flows.py"), place)
     with (place / "prefect.yaml").open("a") as stream:

@@ -94,6 +94,8 @@ def finished_tasks(house: Any) -> dict[str, Any] | None:
 def test_steps_are_tasks_in_order_then_reused_and_a_corrupt_byte_is_found(house: Any, tiny: Settings):
     first = call(house, tiny, "make", "quality_files")
     assert heard(first, "started", "record", "reused") == [
+        ("collect_opt_outs", "started"),
+        ("collect_opt_outs", "record"),
         ("ingest_sources", "started"),
         ("ingest_sources", "record"),
         ("filter_quality", "started"),
@@ -102,12 +104,14 @@ def test_steps_are_tasks_in_order_then_reused_and_a_corrupt_byte_is_found(house:
     assert ("ingest_sources", "progress") in heard(first, "progress")
     what, digests = first[-1]
     assert what == "returned"
-    assert list(digests) == ["raw_files", "quality_files"]
+    assert list(digests) == ["opt_outs", "raw_files", "quality_files"]
     page = house.until(lambda: finished_tasks(house), 60)
     assert page["filter_quality"]["waited_for"] == {page["ingest_sources"]["id"]}
 
     again = call(house, tiny, "make", "quality_files")
-    assert heard(again, "record", "reused") == [("ingest_sources", "reused"), ("filter_quality", "reused")]
+    assert heard(again, "record", "reused") == [
+        (step, "reused") for step in ("collect_opt_outs", "ingest_sources", "filter_quality")
+    ]
     assert again[-1] == ["returned", digests]
 
     shard = next((tiny.artifacts_dir / "raw_files").glob("files-*.parquet"))

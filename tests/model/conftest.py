@@ -5,7 +5,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from model.config import ModelConfig
-from model.special_tokens import SPECIAL_TOKENS
+from model.special_tokens import STARCODER, STARCODER2
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -19,6 +19,16 @@ def _one_thread():
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
     """A byte-level BPE of 320 entries, made as the step train_tokenizer makes its own."""
+    return _trained(STARCODER)
+
+
+@pytest.fixture(scope="session")
+def starcoder2_tokenizer() -> Tokenizer:
+    """The same with StarCoder2's special tokens."""
+    return _trained(STARCODER2)
+
+
+def _trained(special_tokens: tuple[str, ...]) -> Tokenizer:
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -29,7 +39,7 @@ def tokenizer() -> Tokenizer:
         * 20,
         trainers.BpeTrainer(
             vocab_size=320,
-            special_tokens=list(SPECIAL_TOKENS),
+            special_tokens=list(special_tokens),
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         ),

@@ -137,6 +137,78 @@ def test_shares_are_within_their_confidence_interval(rate, spm_rate):
     assert_share(len(spm), len(turned), spm_rate)
 
 
+@given(
+    pieces=st.lists(st.one_of(st.sampled_from(sorted(range(5, 19))), st.text(max_size=12)), min_size=1, max_size=12),
+    suffix_first=st.booleans(),
+    cuts=st.tuples(words, words),
+)
+@settings(max_examples=200, deadline=None)
+def test_a_structured_segment_loses_no_token(codec, pieces, suffix_first, cuts):
+    segment = [id_ for piece in pieces for id_ in ([piece] if isinstance(piece, int) else codec.encode(piece))]
+    turned = turn_segment(segment, codec, Turn(suffix_first, (min(cuts), max(cuts))))
+    told = text_of_turned(turned, codec)
+    assert told == codec.decode(segment)
+    structure = [id_ for id_ in turned if 5 <= id_ < 19]
+    assert sorted(structure) == sorted(piece for piece in pieces if isinstance(piece, int))
+
+
+@pytest.fixture(scope="module")
+def codec2(starcoder2_tokenizer):
+    return ByteLevelCodec(starcoder2_tokenizer)
+
+
+def files_of(ids, separator):
+    """The runs of ids between separators, of which there are len(files) - 1."""
+    files = [[]]
+    for number in ids:
+        if number == separator:
+            files.append([])
+        else:
+            files[-1].append(number)
+    return files
+
+
+@given(
+    texts=st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=20), min_size=2, max_size=6),
+    sample=st.integers(0, 2**63 - 1),
+)
+@settings(max_examples=200, deadline=None)
+def test_the_files_of_a_repository_are_turned_each_by_itself(codec2, texts, sample):
+    separator = codec2.special_ids["file_sep"]
+    files = [codec2.encode(text) for text in texts]
+    window = [id_ for file in files for id_ in [*file, separator]][:-1] + [END_OF_TEXT] * 120
+    turned = turn_window(np.array(window), codec2, ALWAYS, seed=3, sample=sample).tolist()
+    document = turned[: turned.index(END_OF_TEXT)]
+    assert len(turned) == len(window)
+    for file, found in zip(files, files_of(document, separator), strict=True):
+        assert (text_of_turned(found, codec2) if file else codec2.decode(found)) == codec2.decode(file)
+
+
+def test_a_repositorys_name_is_never_turned_and_a_quarter_of_its_files_is(codec2):
+    separator, name = codec2.special_ids["file_sep"], codec2.special_ids["repo_name"]
+    opening = [name, *codec2.encode("owner/project")]
+    file = codec2.encode("m.py\nreturn first")
+    window = np.array([*opening, *([separator, *file] * 4), *([END_OF_TEXT] * 60)])
+    turned_files = candidates = 0
+    for sample in range(1500):
+        document = turn_window(window, codec2, HALF, 9, sample).tolist()
+        first, *rest = files_of(document[: document.index(END_OF_TEXT)], separator)
+        assert first == opening
+        turned = [FIM_MIDDLE in found for found in rest]
+        turned_files += sum(turned)
+        candidates += any(turned)
+    assert_share(candidates, 1500, 0.5 * (1 - 0.5**4))
+    # Files of a repository share its draw, so their number spreads four times as far as if each were drawn alone.
+    assert abs(turned_files / 6000 - 0.25) < 4 * math.sqrt(0.25 * 0.75 / 1500)
+
+
+def test_a_document_without_separators_is_turned_as_a_whole_in_both_families(codec, codec2):
+    for each in (codec, codec2):
+        window = np.array([*each.encode("return first, second"), *([END_OF_TEXT] * 60)])
+        turned = [FIM_MIDDLE in turn_window(window, each, HALF, 5, sample) for sample in range(1000)]
+        assert_share(sum(turned), 1000, 0.5)
+
+
 def assert_share(count, total, expected):
     """Within four standard deviations: a fair generator fails once in 15,000 seeds, and this seed is fixed."""
     assert abs(count / total - expected) < 4 * math.sqrt(expected * (1 - expected) / total)

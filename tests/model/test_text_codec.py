@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers
 
-from model.special_tokens import FILENAME, SPECIAL_TOKENS
+from model.special_tokens import STARCODER
 from model.text_codec import ByteLevelCodec, TextCodecError
 
 VOCAB_SIZE = 320
@@ -55,16 +55,16 @@ def test_half_a_character_is_a_stray_byte(codec):
 
 
 def test_a_special_token_is_one_character(codec):
-    ids = [18, *codec.encode("python/cpython"), FILENAME, *codec.encode("a.py\nx")]
+    ids = [18, *codec.encode("python/cpython"), codec.special_ids["filename"], *codec.encode("a.py\nx")]
     text = codec.decode(ids)
     assert len(text) == 2 + len("python/cpython") + len("a.py\nx")
     assert codec.encode(text)[0] == 18
 
 
-@pytest.mark.parametrize("token", SPECIAL_TOKENS)
+@pytest.mark.parametrize("token", STARCODER)
 def test_source_text_that_spells_a_special_token_stays_text(codec, token):
     ids = codec.encode(f"x {token} y")
-    assert min(ids) >= len(SPECIAL_TOKENS)
+    assert min(ids) >= len(STARCODER)
     assert codec.decode(ids) == f"x {token} y"
 
 
@@ -81,6 +81,17 @@ def test_a_surrogate_that_no_id_decodes_to_is_refused(codec):
 def test_an_id_beyond_the_vocabulary_is_named(codec):
     with pytest.raises(TextCodecError, match=f"token id {VOCAB_SIZE} is not in the tokenizer's vocabulary"):
         codec.decode([30, VOCAB_SIZE])
+
+
+@given(ids=st.lists(st.integers(0, VOCAB_SIZE - 1), max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_the_special_tokens_of_the_other_family_are_one_character_each_too(starcoder2_tokenizer, ids):
+    codec = ByteLevelCodec(starcoder2_tokenizer)
+    assert codec.family == "starcoder2"
+    text = codec.decode(ids)
+    assert codec.decode(codec.encode(text)) == text
+    specials = [number for number in ids if number < 38]
+    assert [number for number in codec.encode(text) if number < 38] == specials
 
 
 def test_an_artifact_is_read(tokenizer, tmp_path, codec):

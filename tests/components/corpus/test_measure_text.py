@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.corpus.measure_text import measure_text
+from components.corpus.measure_text import BIDI_CONTROLS, HEAD_LINES, measure_text
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\r\n\n\r\u00e9\u4e2d\U0001f600 a1"))
+TEXTS = st.text(
+    st.characters(exclude_categories=["Cs"]) | st.sampled_from("\r\n\n\r\0\u202e\u2068\u00e9\u4e2d\U0001f600 a1")
+)
 
 
 def batch_of(texts):
@@ -18,21 +20,49 @@ def batch_of(texts):
 
 
 def expected(text):
-    """Longest line, mean line, share of letters and digits."""
+    """Longest line, mean line, lines, characters, shares of letters and digits and of letters, controls, NUL."""
     lines = re.split("\r\n|\r|\n", text)
     if not lines[-1]:
         lines.pop()
     lengths = [len(line) for line in lines] or [0]
-    return max(lengths), sum(lengths) / len(lengths), sum(map(str.isalnum, text)) / max(1, len(text))
+    shares = [sum(map(kind, text)) / max(1, len(text)) for kind in (str.isalnum, str.isalpha)]
+    controls = sum(ord(character) in BIDI_CONTROLS for character in text)
+    return max(lengths), sum(lengths) / len(lengths), len(lines), len(text), *shares, controls, text.count("\0")
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(TEXTS, max_size=6))
 def test_the_measures_are_those_of_pythons_strings(texts):
     measures = measure_text(batch_of(texts))
-    told = zip(measures.max_line_chars, measures.mean_line_chars, measures.alphanumeric_fraction, strict=True)
+    told = zip(
+        measures.max_line_chars.tolist(),
+        measures.mean_line_chars.tolist(),
+        measures.num_lines.tolist(),
+        measures.num_chars.tolist(),
+        measures.alphanumeric_fraction.tolist(),
+        measures.alphabetic_fraction.tolist(),
+        measures.num_bidi_controls.tolist(),
+        measures.num_nul.tolist(),
+        strict=True,
+    )
 
-    assert [(int(longest), mean, share) for longest, mean, share in told] == [expected(text) for text in texts]
+    assert list(told) == [expected(text) for text in texts]
+
+
+@given(st.lists(TEXTS, max_size=4))
+def test_the_head_is_the_first_lines_with_their_ends(texts):
+    for text, head_bytes in zip(texts, measure_text(batch_of(texts)).head_bytes.tolist(), strict=True):
+        lines = re.findall("[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$", text)
+        assert text.encode()[:head_bytes].decode() == "".join(lines[:HEAD_LINES])
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=6), st.data())
+def test_only_the_rows_that_are_named_are_measured(texts, data):
+    rows = data.draw(st.sets(st.integers(0, len(texts) - 1)).map(sorted))
+    some, all_rows = measure_text(batch_of(texts), np.array(rows, np.int64)), measure_text(batch_of(texts))
+
+    expected_chars = [all_rows.num_chars[row] if row in rows else 0 for row in range(len(texts))]
+    assert some.num_chars.tolist() == expected_chars
 
 
 @pytest.mark.parametrize(

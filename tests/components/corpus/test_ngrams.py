@@ -1,15 +1,15 @@
-"""The hashes of n-grams and the folded form, against plain Python. About 3 s, most of it compiling once."""
+"""The hashes of n-grams against plain Python. About 4 s, most of it compiling once."""
 
-import json
 import re
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.corpus.ngrams import fold_texts, ngram_hashes
+from components.corpus.ngrams import distinct_hashes, ngram_hashes
 from components.tables import text_buffers
 
 
@@ -17,28 +17,73 @@ def _buffers(texts):
     return text_buffers(pa.record_batch([pa.array(texts, pa.large_string())], names=["content"]))
 
 
-def _ngrams(text, size):
-    tokens = re.findall(r"[A-Za-z0-9_]+", text, re.ASCII)
+def _tokens(text, empty_tokens=False):
+    """BigCode's near-deduplication splits at each other character; without the empty strings words are left."""
+    pieces = re.split("[^A-Za-z_0-9]", text)
+    return pieces if empty_tokens else [piece for piece in pieces if piece]
+
+
+def _ngrams(text, size, empty_tokens=False):
+    tokens = _tokens(text, empty_tokens)
     return [tuple(tokens[first : first + size]) for first in range(len(tokens) - size + 1)]
 
 
-def _folded(*texts):
-    folded, starts = fold_texts(*_buffers(list(texts)))
-    return [folded[first:end].tobytes().decode() for first, end in pairwise(starts)]
+def _agree(texts, size, **options):
+    """Whether there is a hash per n-gram, in order, and hashes are equal exactly where n-grams are."""
+    hashes, firsts = ngram_hashes(*_buffers(texts), size, **options)
+    if options.get("lowercase"):
+        texts = [re.sub("[A-Z]", lambda letter: letter[0].lower(), text) for text in texts]
+    ngrams = [_ngrams(text, size, options.get("empty_tokens", False)) for text in texts]
+    flat = [ngram for of_text in ngrams for ngram in of_text]
+    assert np.diff(firsts).tolist() == [len(of_text) for of_text in ngrams]
+    assert len(set(hashes.tolist())) == len(set(flat)) == len(set(zip(hashes.tolist(), flat, strict=True)))
 
 
-some_texts = st.lists(st.text(st.sampled_from("ab_ .(\n\t\u00e97"), max_size=60), max_size=6)
+some_texts = st.lists(st.text(st.sampled_from("abAB_ .(\n\t\u00e9\u65e5\U0001f6007"), max_size=60), max_size=6)
 
 
 @settings(deadline=None)  # the first call compiles
-@given(texts=some_texts, size=st.integers(1, 4))
-def test_hashes_are_equal_exactly_where_the_ngrams_are_equal(texts, size):
-    hashes, firsts = ngram_hashes(*_buffers(texts), size)
-    ngrams = [_ngrams(text, size) for text in texts]
-    assert np.diff(firsts).tolist() == [len(of_text) for of_text in ngrams]
-    flat = [ngram for of_text in ngrams for ngram in of_text]
-    assert len(set(hashes.tolist())) == len(set(flat))
-    assert len(set(zip(hashes.tolist(), flat, strict=True))) == len(set(flat))
+@given(texts=some_texts, size=st.integers(1, 6), lowercase=st.booleans(), empty_tokens=st.booleans())
+def test_hashes_are_equal_exactly_where_the_ngrams_are_equal(texts, size, lowercase, empty_tokens):
+    _agree(texts, size, lowercase=lowercase, empty_tokens=empty_tokens)
+
+
+# Around the 8 and 16 bytes that are hashed at once, and the 2,048 bytes that are cut at once.
+some_lengths = st.lists(
+    st.sampled_from([1, 7, 8, 9, 15, 16, 17, 32, 33, 48, 2047, 2048, 2049, 5000]), min_size=1, max_size=12
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    lengths=some_lengths,
+    gap=st.sampled_from([" ", "  ", "\u65e5", " " * 2048, "\n" * 2047]),
+    empty_tokens=st.booleans(),
+)
+def test_long_tokens_and_long_gaps_change_nothing(lengths, gap, empty_tokens):
+    tokens = [f"{number % 3}" * length for number, length in enumerate(lengths)]
+    _agree([gap.join(tokens), gap + gap.join(tokens[1:]) + gap, ""], 2, empty_tokens=empty_tokens)
+
+
+@settings(deadline=None)
+@given(token=st.text(st.sampled_from("ab"), min_size=1, max_size=40), place=st.integers(0, 39))
+def test_tokens_that_differ_in_one_byte_have_different_hashes(token, place):
+    changed = token[: place % len(token)] + "c" + token[place % len(token) + 1 :]
+    hashes, _ = ngram_hashes(*_buffers([f"{token} {changed} {token}"]), 1)
+    assert hashes[0] == hashes[2] != hashes[1]
+
+
+@pytest.mark.parametrize("empty_tokens", [False, True])
+def test_similarities_of_real_files_are_those_of_the_sets_of_strings(library_files, empty_tokens):
+    """With `empty_tokens` the sets are those of BigCode's first version, else those of its words."""
+    texts = [row["content"] for row in library_files]
+    hashes, firsts = distinct_hashes(*ngram_hashes(*_buffers(texts), 5, empty_tokens=empty_tokens))
+    ours = [set(hashes[first:end].tolist()) for first, end in pairwise(firsts)]
+    theirs = [set(_ngrams(text, 5, empty_tokens)) for text in texts]
+    assert [len(of_text) for of_text in ours] == [len(of_text) for of_text in theirs]
+    shared_by_us = [len(left & right) for left, right in pairwise(ours)]
+    assert shared_by_us == [len(left & right) for left, right in pairwise(theirs)]
+    assert max(shared_by_us) > 100
 
 
 def test_a_sliced_column_is_hashed_like_a_column_of_its_own():
@@ -50,26 +95,18 @@ def test_a_sliced_column_is_hashed_like_a_column_of_its_own():
     assert len(alone) == 3
 
 
-def test_no_texts_have_no_hashes():
-    hashes, firsts = ngram_hashes(*_buffers([]), 5)
+@pytest.mark.parametrize("empty_tokens", [False, True])
+def test_no_texts_have_no_hashes(empty_tokens):
+    hashes, firsts = ngram_hashes(*_buffers([]), 5, empty_tokens=empty_tokens)
     assert hashes.tolist() == []
     assert firsts.tolist() == [0]
 
 
-def test_folding_lowers_letters_and_makes_every_blank_one_space():
-    assert _folded("  Def\tF(X):\r\n\n    return\vX  ", "", " \n") == ["def f(x): return x", "", ""]
-
-
-@settings(deadline=None)  # the first call compiles
-@given(st.lists(st.text(st.sampled_from("Ab \n\t\"'#=\u00e9"), max_size=40), max_size=4))
-def test_folding_agrees_with_plain_python(texts):
-    lowered = [re.sub("[A-Z]", lambda match: match[0].lower(), text) for text in texts]
-    assert _folded(*texts) == [re.sub(r"[ \n\t]+", " ", text).strip(" ") for text in lowered]
-
-
-@settings(deadline=None)  # the first call compiles
-@given(st.text(st.sampled_from("Code 'x' \"y\" \n\t\\z\\n"), max_size=60))
-def test_a_text_quoted_in_json_folds_like_itself(text):
-    quoted = json.dumps(text)[1:-1]
-    assert _folded(quoted) == _folded(text)
-    assert _folded(json.dumps(quoted)[1:-1]) == _folded(text)
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3), max_size=40), max_size=4))
+def test_distinct_hashes_are_those_of_each_text_in_ascending_order(texts):
+    firsts = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+    hashes = np.array([value for text in texts for value in text], dtype=np.uint64)
+    distinct, firsts_of_sets = distinct_hashes(hashes, firsts)
+    found = [distinct[first:end].tolist() for first, end in pairwise(firsts_of_sets)]
+    assert found == [sorted(set(text)) for text in texts]

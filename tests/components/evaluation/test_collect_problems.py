@@ -9,14 +9,16 @@ import sys
 from importlib import resources
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
 from components.errors import CorruptArtifactError, SourceError
 from components.evaluation import collect_problems
-from components.evaluation.config import CollectProblemsConfig
-from components.evaluation.problem_table import EVAL_PROBLEMS, read_problems
+from components.evaluation.config import CollectProblemsConfig, KnownProblemFile, MappedProblemFile
+from components.evaluation.problem_table import EVAL_PROBLEMS, read_problems, read_rows
 
-HUMAN_EVAL = Path("../shared/data/human-eval/HumanEval.jsonl.gz")
+BENCHMARKS = Path("../shared/data")
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 PROBLEM = {
@@ -71,7 +73,10 @@ def test_our_problems_come_without_any_configuration(tmp_path):
     assert [problem.canonical_solution for problem in problems] == [row["canonical_solution"] for row in _own()]
     assert {(problem.benchmark, problem.language) for problem in problems} == {("starloom", "python")}
     assert summary.problems_by_benchmark == {"starloom": 24}
-    assert EVAL_PROBLEMS.names == list(vars(problems[0]))
+    assert summary.evaluable_problems == 24
+    table = pq.read_table(tmp_path / "out" / "problems.parquet")
+    assert table.schema.equals(EVAL_PROBLEMS)
+    assert table.column("uses").to_pylist() == [["evaluate", "search"]] * 24
 
 
 @pytest.mark.parametrize(("name", "pack"), [("Made.jsonl", bytes), ("Made.jsonl.gz", gzip.compress)])
@@ -97,10 +102,15 @@ def _line(**changes):
         (b"[1, 2]", ["Made.jsonl, line 1", "not a JSON object"]),
         (b"\xff\xfe", ["Made.jsonl, line 1", "not JSON"]),
         (b"[" * 100_000, ["Made.jsonl, line 1", "not JSON"]),
-        (b"\n" + _line(test=None), ["Made.jsonl, line 2", "'test' is missing"]),
+        (_line() + b"\n" + _line(task_id="b", test=None), ["Made.jsonl, line 2", "'test' is missing, not a string"]),
+        (b"\n" + _line(test=None), ["line 2", "canonical_solution, entry_point, prompt", "no layout", "`fields`"]),
+        (b"{}", ["line 1", "the fields (none) are of no layout"]),
         (_line(prompt=3), ["line 1", "'prompt' is a int"]),
         (_line(language=["python"]), ["line 1", "'language' is a list"]),
         (_line(prompt="\ud800"), ["line 1", "'prompt'", "surrogate"]),
+        (_line(prompt="\0"), ["line 1", "'prompt' holds a NUL"]),
+        (b'{"a": "\0"}', ["line 1", "not JSON"]),
+        (b'{"a": ' + b"9" * 5000 + b"}", ["line 1", "not JSON"]),
         (_line() + b"\n" + _line(), ["line 2", "'Made/0'", "line 1"]),
         (b"\n\n", ["Made.jsonl", "no problem"]),
         (gzip.compress(_line())[:-9], ["Made.jsonl", "damaged"]),
@@ -123,12 +133,62 @@ def test_a_missing_file_is_refused_before_anything_is_computed(tmp_path):
         collect_problems.resolve_sources(_config("."), tmp_path)
 
 
-def test_two_files_of_one_name_are_refused(tmp_path):
-    for folder in ("a", "b"):
+def test_two_files_may_be_one_benchmark_but_not_with_the_same_task(tmp_path):
+    for number, folder in enumerate(("a", "b")):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "Made.jsonl").write_bytes(_line())
-    with pytest.raises(SourceError, match="two problem files are called 'Made'"):
-        _collected(tmp_path, tmp_path / "out", "a/Made.jsonl", "b/Made.jsonl")
+        (tmp_path / folder / "Made.jsonl").write_bytes(_line(task_id=f"Made/{number}"))
+    _, summary = _collected(tmp_path, tmp_path / "out", "a/Made.jsonl", "b/Made.jsonl")
+    assert summary.problems_by_benchmark == {"starloom": 24, "Made": 2}
+    (tmp_path / "b" / "Made.jsonl").write_bytes(_line())
+    with pytest.raises(SourceError, match=r"b/Made.jsonl, line 1: task_id 'Made/0' of Made was used in a/Made.jsonl"):
+        _collected(tmp_path, tmp_path / "again", "a/Made.jsonl", "b/Made.jsonl")
+
+
+def test_a_file_of_any_layout_is_read_by_its_stated_fields(tmp_path):
+    lines = [{"q": "Which way?", "a": ["North.", "South."], "key": 7}, {"q": "How far?", "a": "Far.", "key": "last"}]
+    (tmp_path / "odd.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    fields = {"task_id": "key", "description": "q", "solution": "a"}
+    file = MappedProblemFile(path="odd.jsonl", benchmark="Odd", fields=fields)
+    _, summary = _collected(tmp_path, tmp_path / "out", file)
+    rows = read_rows(tmp_path / "out")[24:]
+    assert [(row.benchmark, row.task_id, row.problem) for row in rows] == [("Odd", "7", None), ("Odd", "last", None)]
+    texts = [[(text.kind, text.text) for text in row.texts] for row in rows]
+    assert texts[0] == [("description", "Which way?"), ("solution", "North."), ("solution", "South.")]
+    assert (summary.problems, summary.evaluable_problems) == (26, 24)
+
+
+def test_a_stated_field_that_a_row_lacks_is_told(tmp_path):
+    (tmp_path / "odd.jsonl").write_text('{"q": "Which way?"}\n{"question": "How far?"}')
+    file = MappedProblemFile(path="odd.jsonl", benchmark="Odd", fields={"description": "q"})
+    with pytest.raises(SourceError, match=r"odd.jsonl, line 2: 'q' is missing, not a string; mend it or correct"):
+        _collected(tmp_path, tmp_path / "out", file)
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ({"path": "a.jsonl", "benchmark": "A"}, "layout"),
+        ({"path": "a.jsonl", "benchmark": "A", "layout": "human_evil"}, "human_eval_x"),
+        ({"path": "a.jsonl", "benchmark": "A", "layout": "mbpp", "fields": {"a": "b"}}, "layout"),
+        ({"path": "a.jsonl", "benchmark": "A", "fields": {}}, "at least 1 item"),
+        (3, "valid dictionary"),
+    ],
+)
+def test_a_problem_file_that_is_stated_wrongly_is_refused(file, words):
+    with pytest.raises(ValidationError, match=words) as refusal:
+        CollectProblemsConfig.model_validate({"recipe": 1, "problem_files": [file]})
+    assert refusal.value.error_count() == 1
+
+
+def test_problem_files_are_stated_by_path_by_layout_or_by_fields():
+    stated = [
+        "a.jsonl",
+        {"path": "b", "benchmark": "B", "layout": "mbpp"},
+        {"path": "c", "benchmark": "C", "fields": {"a": "b"}},
+    ]
+    config = CollectProblemsConfig.model_validate({"recipe": 1, "problem_files": stated})
+    assert [type(file) for file in config.problem_files] == [str, KnownProblemFile, MappedProblemFile]
+    assert CollectProblemsConfig.model_validate_json(config.model_dump_json()) == config
 
 
 def test_sources_are_digested_by_their_bytes(tmp_path):
@@ -160,9 +220,27 @@ def test_a_damaged_table_is_told_from_a_missing_one(tmp_path):
         read_problems(tmp_path / "out")
 
 
-@pytest.mark.skipif(not (REPOSITORY / HUMAN_EVAL).exists(), reason=f"{HUMAN_EVAL} is not beside the repository")
+def _needs(path):
+    return pytest.mark.skipif(not (REPOSITORY / path).exists(), reason=f"{path} is not beside the repository")
+
+
+@_needs(BENCHMARKS / "human-eval/HumanEval.jsonl.gz")
 def test_humaneval_is_read_whole(tmp_path):
-    problems, summary = _collected(REPOSITORY, tmp_path / "out", HUMAN_EVAL.as_posix())
+    file = (BENCHMARKS / "human-eval/HumanEval.jsonl.gz").as_posix()
+    problems, summary = _collected(REPOSITORY, tmp_path / "out", file)
     assert summary.problems_by_benchmark == {"starloom": 24, "HumanEval": 164}
+    assert summary.evaluable_problems == 188
     assert problems[24].task_id == "HumanEval/0"
     assert problems[24].entry_point == "has_close_elements"
+
+
+@_needs(BENCHMARKS / "humaneval-x")
+@_needs(BENCHMARKS / "human-eval-infilling")
+def test_other_published_files_are_told_by_their_fields_and_only_searched(tmp_path):
+    names = [f"humaneval-x/humaneval_{language}" for language in ("cpp", "go", "java", "js", "python", "rust")]
+    names += [f"human-eval-infilling/HumanEval-{name}Infilling" for name in ("SingleLine", "RandomSpan")]
+    files = [(BENCHMARKS / f"{name}.jsonl.gz").as_posix() for name in names]
+    problems, summary = _collected(REPOSITORY, tmp_path / "out", *files)
+    assert len(problems) == summary.evaluable_problems == 24
+    assert list(summary.problems_by_benchmark.values()) == [24, *[164] * 6, 1033, 1640]
+    assert all(text.text.strip() for row in read_rows(tmp_path / "out") for text in row.texts)

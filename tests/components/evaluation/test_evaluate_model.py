@@ -10,7 +10,7 @@ from components.errors import CorruptArtifactError, EmptyArtifactError, ParamsEr
 from components.evaluation.byte_model import ByteModel
 from components.evaluation.config import EvaluateModelConfig
 from components.evaluation.evaluate_model import EvaluateModelSummary, run
-from components.evaluation.problem_table import Problem, write_problems
+from components.evaluation.problem_table import Problem, ProblemRow, write_problems
 from components.file_sample import rows_of
 from components.tokens.tokenizer_files import encode_text, load_text_tokenizer, save_tokenizer
 from components.tokens.train_tokenizer import train_bpe
@@ -58,7 +58,8 @@ def problems(tmp_path: Path) -> Path:
     ]
     place = tmp_path / "problems"
     place.mkdir()
-    write_problems(rows, place)
+    searched_only = ProblemRow("made-up/3", "made-up", (), None)
+    write_problems([*(ProblemRow(row.task_id, row.benchmark, (), row) for row in rows), searched_only], place)
     return place
 
 

@@ -13,12 +13,15 @@ from components.redaction.config import RedactSecretsConfig
 from components.redaction.redact_secrets import IPV4_REPLACEMENTS, IPV6_REPLACEMENTS, REDACTIONS, Redactor
 from components.tables import read_dropped, read_files
 
-REDACTOR = Redactor(("email", "ip_address", "key"), 3.0)
-PLACEHOLDERS = (b"<EMAIL>", b"<KEY>", *IPV4_REPLACEMENTS, *IPV6_REPLACEMENTS)
+ENTITIES = ("email", "ip_address", "key", "password", "name", "username", "id")
+REDACTOR = Redactor(ENTITIES, 3.0)
+PLACEHOLDERS = (*redact_secrets.PLACEHOLDERS.values(), *IPV4_REPLACEMENTS, *IPV6_REPLACEMENTS)
 
 # Neighbours of one another in every combination: what is replaced changes the surroundings of what is not.
 pieces = st.sampled_from(
     [
+        *("Author: Ada Lovelace", "@author ", "password='hunter2!'", "/home/adalove/", "SSN 123-45-6789", "card 4111 "),
+        *("4111 1111 1111 1111", "DE89 3704 0044 0532 0130 00", "http://ada:s3cr3t!pw@acme.com/", "Signed-off-by: "),
         *("version ", "dns ", "server=", "key=", "token: '", 'password = "', "sha256 ", "://a:", "://", "rfc "),
         *(
             "jane@acme.com",
@@ -49,6 +52,15 @@ def test_redacting_twice_is_redacting_once(text):
     twice, found = REDACTOR.redact(once)
     assert twice == once
     assert found == []
+
+
+@given(st.lists(texts, min_size=1, max_size=6))
+def test_rows_are_suspected_wherever_they_lie_among_others(rows):
+    contents = [row.encode() for row in rows]
+    suspected = REDACTOR.suspects(contents)
+    assert suspected == sorted(set(suspected))
+    touched = [row for row, content in enumerate(contents) if REDACTOR.redact(content)[1]]
+    assert set(touched) <= set(suspected)
 
 
 @given(texts)
@@ -119,6 +131,15 @@ def config() -> RedactSecretsConfig:
     return RedactSecretsConfig(recipe=1, entities=("email", "ip_address", "key"), min_key_entropy_bits=3.0)
 
 
+def redacted(config, table, out):
+    """Run the step without a tagger."""
+    tagger = out.with_name(f"{out.name} tagger")
+    tagger.mkdir()
+    (tagger / "tagger.json").write_text('{"enabled": false, "encoder": null, "overlap_tokens": 0}')
+    work = out.with_name(f"{out.name} work")
+    return redact_secrets.run(config, permitted_files=table, pii_tagger=tagger, out=out, work_dir=work)
+
+
 ROWS = [
     {"content": "# jane@acme.com wrote this\nHOST = '52.2.144.13'\n"},
     {"content": "nothing here\n"},
@@ -130,7 +151,7 @@ def test_the_step_keeps_every_file_and_its_identity(tmp_path, table_of, config):
     table = table_of(ROWS)
     out = tmp_path / "out"
     out.mkdir()
-    summary = redact_secrets.run(config, quality_files=table, out=out)
+    summary = redacted(config, table, out)
     before = [row for batch in read_files(table) for row in batch.to_pylist()]
     after = [row for batch in read_files(out) for row in batch.to_pylist()]
     assert [row["content"] for row in after] == [
@@ -156,9 +177,9 @@ def test_the_findings_say_where_and_never_what(tmp_path, table_of, config):
     table = table_of(ROWS)
     out = tmp_path / "out"
     out.mkdir()
-    redact_secrets.run(config, quality_files=table, out=out)
+    redacted(config, table, out)
     contents = {row["file_id"]: row["content"] for batch in read_files(table) for row in batch.to_pylist()}
-    findings = pq.read_table(out / "redactions.parquet")
+    findings = pq.read_table(out / "redactions-00000.parquet")
     assert findings.schema.equals(REDACTIONS)
     spans = [contents[row["file_id"]].encode()[row["start_byte"] : row["end_byte"]] for row in findings.to_pylist()]
     assert spans == [b"jane@acme.com", b"52.2.144.13", b"Xk9mP2vL5nQ8rT3wY7zB", b"jane@acme.com"]
@@ -173,11 +194,13 @@ def test_the_same_input_gives_the_same_bytes(tmp_path, table_of, config, library
     summaries = []
     for out in outs:
         out.mkdir()
-        summaries.append(redact_secrets.run(config, quality_files=table, out=out))
+        summaries.append(redacted(config, table, out))
     assert summaries[0] == summaries[1]
     names = sorted(path.name for path in outs[0].iterdir())
     shards = [name for name in names if name.startswith("files-")]
-    assert names == ["dropped-00000.parquet", *shards, "redactions.parquet"]
+    found = [name for name in names if name.startswith("redactions-")]
+    assert names == ["dropped-00000.parquet", *shards, *found]
+    assert found
     assert all((outs[0] / name).read_bytes() == (outs[1] / name).read_bytes() for name in names)
 
 
@@ -187,7 +210,7 @@ def test_a_table_without_secrets_passes_unchanged_and_an_entity_without_findings
     table = table_of([{"content": "x = 1\n"}])
     out = tmp_path / "out"
     out.mkdir()
-    summary = redact_secrets.run(config, quality_files=table, out=out)
+    summary = redacted(config, table, out)
     assert summary.redactions_by_entity == {"email": 0, "ip_address": 0, "key": 0}
     assert [batch.to_pylist() for batch in read_files(out)] == [batch.to_pylist() for batch in read_files(table)]
-    assert pq.read_table(out / "redactions.parquet").num_rows == 0
+    assert not list(out.glob("redactions-*"))

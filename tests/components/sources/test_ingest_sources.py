@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import subprocess
 import sysconfig
@@ -49,11 +50,20 @@ def write(root, files):
     return root
 
 
-def ingest(tmp_path, parameters, name="out"):
+def opt_outs_of(place, repositories=(), users=()):
+    """An artifact opt_outs at `place`."""
+    place.mkdir()
+    listed = {"repositories": list(repositories), "users": list(users)}
+    (place / "opt_outs.json").write_text(json.dumps(listed))
+    return place
+
+
+def ingest(tmp_path, parameters, name="out", users=()):
     """The summary, the kept rows and the dropped rows."""
     out = tmp_path / name
     out.mkdir()
-    summary = run(parameters, workspace=tmp_path, out=out)
+    opt_outs = opt_outs_of(tmp_path / f"{name} opt-outs", users=users)
+    summary = run(parameters, opt_outs=opt_outs, workspace=tmp_path, out=out)
     kept = [row for batch in read_files(out) for row in batch.to_pylist()]
     return summary, kept, [row for batch in read_dropped(out) for row in batch.to_pylist()]
 
@@ -204,7 +214,8 @@ def test_twice_gives_the_same_bytes_and_place_and_time_do_not_matter(tmp_path):
         write(place / "tree", names)
         os.utime(place / "tree" / "0" / "0.py", (1, 1))
         (place / "out").mkdir()
-        run(config(source("directory", "tree")), workspace=place, out=place / "out")
+        opt_outs = opt_outs_of(tmp_path / "opt-outs")
+        run(config(source("directory", "tree")), opt_outs=opt_outs, workspace=place, out=place / "out")
     first, second = ({path.name: path.read_bytes() for path in (place / "out").iterdir()} for place in places)
 
     assert first == second
@@ -312,3 +323,12 @@ def test_rows_are_valid_arrow(tmp_path):
 
     for batch in read_files(tmp_path / "out"):
         pa.Table.from_batches([batch]).validate(full=True)
+
+
+def test_a_source_of_an_opted_out_owner_gives_nothing_and_says_why(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / name, {"x.py": b"x = 1\n"})
+    sources = [source("directory", "a"), source("directory", "b", repository="Gone/tools")]
+    _, kept, dropped = ingest(tmp_path, config(*sources), users=["gone"])
+    assert [row["repository"] for row in kept] == ["owner/project"]
+    assert [(row["rule"], row["value"]) for row in dropped] == [("opted_out_repository", "Gone/tools")]

@@ -2,9 +2,6 @@
 
 import os
 import shutil
-import subprocess
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -13,58 +10,6 @@ from components.sources.read_git import open_git, resolve_revision
 from components.sources.source_files import Refusal, outcome_of, path_filter
 
 LIMIT = 10_000
-IDENTITY = {
-    "GIT_AUTHOR_NAME": "A",
-    "GIT_AUTHOR_EMAIL": "a@example.org",
-    "GIT_COMMITTER_NAME": "A",
-    "GIT_COMMITTER_EMAIL": "a@example.org",
-    "GIT_AUTHOR_DATE": "2020-01-01T00:00:00Z",
-    "GIT_COMMITTER_DATE": "2020-01-01T00:00:00Z",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_NOSYSTEM": "1",
-}
-
-
-@dataclass(frozen=True)
-class Repository:
-    root: Path
-
-    def git(self, *arguments, stdin=b""):
-        done = subprocess.run(
-            ["git", "-C", self.root, *arguments],
-            input=stdin,
-            capture_output=True,
-            check=True,
-            env={"PATH": os.environ["PATH"], **IDENTITY},
-        )
-        return done.stdout.decode("utf-8", "replace").strip()
-
-    def commit(self, files, message="change"):
-        """Write the files (None deletes), commit, and return the commit."""
-        for name, content in files.items():
-            path = self.root / name
-            if content is None:
-                path.unlink()
-            else:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", "--message", message)
-        return self.git("rev-parse", "HEAD")
-
-    def loose_object(self, object_id):
-        return self.root / ".git" / "objects" / object_id[:2] / object_id[2:]
-
-
-@pytest.fixture
-def repository(tmp_path):
-    root = tmp_path / "repository"
-    subprocess.run(
-        ["git", "init", "--quiet", "--initial-branch=main", root],
-        check=True,
-        env={"PATH": os.environ["PATH"], **IDENTITY},
-    )
-    return Repository(root)
 
 
 def read(root, revision="HEAD", history=False, exclude=()):

@@ -4,22 +4,36 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from components.errors import EmptyArtifactError
+from components.markup import mark
 from components.tokens.config import TrainTokenizerConfig
 from components.tokens.tokenizer_files import encode_text, load_text_tokenizer
 from components.tokens.train_tokenizer import run, train_bpe
 from model.reporting import ListSink, reporting_to
-from model.special_tokens import SPECIAL_TOKENS
+from model.special_tokens import FAMILIES, STARCODER, STARCODER2
 
+TableOf = Callable[..., Path]
 CorpusOf = Callable[[Sequence[tuple[str, str, str]]], Path]
 Program = Callable[[int], str]
 
 
-def _config(vocab_size: int = 300, sample_bytes: int = 1 << 20) -> TrainTokenizerConfig:
-    return TrainTokenizerConfig(recipe=1, vocab_size=vocab_size, min_frequency=2, sample_bytes=sample_bytes, seed=7)
+def _config(
+    vocab_size: int = 300, sample_bytes: int = 1 << 20, special_tokens: str = "starcoder"
+) -> TrainTokenizerConfig:
+    return TrainTokenizerConfig.model_validate(
+        {
+            "recipe": 2,
+            "special_tokens": special_tokens,
+            "vocab_size": vocab_size,
+            "min_frequency": 2,
+            "sample_bytes": sample_bytes,
+            "seed": 7,
+        }
+    )
 
 
 @pytest.fixture
@@ -42,7 +56,35 @@ def test_the_vocabulary_has_the_asked_size_with_special_tokens_first_and_all_byt
     tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
     assert summary.vocab_size == tokenizer.get_vocab_size() == 300
     assert summary.num_merges == 300 - 19 - 256
-    assert [tokenizer.id_to_token(token_id) for token_id in range(19)] == list(SPECIAL_TOKENS)
+    assert [tokenizer.id_to_token(token_id) for token_id in range(19)] == list(STARCODER)
+
+
+def test_the_tokens_of_starcoder2_come_first_in_its_family(corpus: Path, tmp_path: Path) -> None:
+    out = _out(tmp_path, "out")
+    summary = run(_config(special_tokens="starcoder2"), corpus_splits=corpus, out=out)
+    tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
+    assert (summary.vocab_size, summary.num_merges) == (300, 300 - 38 - 256)
+    assert [tokenizer.id_to_token(token_id) for token_id in range(38)] == list(STARCODER2)
+
+
+def test_a_vocabulary_too_small_for_its_family_is_refused() -> None:
+    assert _config(vocab_size=294, special_tokens="starcoder2").vocab_size == 294
+    with pytest.raises(ValidationError, match=r"vocab_size 293 does not hold .* starcoder2 .* raise it to 294"):
+        _config(vocab_size=293, special_tokens="starcoder2")
+
+
+def test_marks_of_structured_documents_are_not_learned(table_of: TableOf, tmp_path: Path) -> None:
+    content = "".join(f"{mark('issue_comment')}the same text\n" for _ in range(200))
+    tables = [table_of([{"kind": kind, "content": content, "split": "train"}]) for kind in ("issue", "file")]
+    merges: list[set[str]] = []
+    for name, table in zip(("issue", "file"), tables, strict=True):
+        out = _out(tmp_path, name)
+        run(_config(vocab_size=330), corpus_splits=table, out=out)
+        pairs = json.loads((out / "tokenizer.json").read_text())["model"]["merges"]
+        merges.append({"".join(pair) for pair in pairs})
+    assert "comment" not in merges[0]
+    assert "\u0120text" in merges[0]
+    assert "comment" in merges[1], "the marks of a plain file are text, so the test shows nothing"
 
 
 def test_the_same_corpus_gives_the_same_bytes_in_any_order_of_files(
@@ -58,7 +100,7 @@ def test_the_same_corpus_gives_the_same_bytes_in_any_order_of_files(
         assert len({(out / name).read_bytes() for out in outs}) == 1
 
 
-def test_recipe_1_makes_these_bytes(corpus: Path, tmp_path: Path) -> None:
+def test_recipe_2_makes_these_bytes(corpus: Path, tmp_path: Path) -> None:
     out = _out(tmp_path, "out")
     run(_config(), corpus_splits=corpus, out=out)
     digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in out.iterdir()}
@@ -95,12 +137,13 @@ def test_digits_stand_alone_and_no_space_is_put_before_text(tmp_path: Path) -> N
     assert tokenizer.encode("the").tokens == ["the"]
 
 
-def test_special_tokens_repeated_in_the_source_are_learned_as_ordinary_text() -> None:
-    text = "".join(f"x = '{token}'\n" for token in SPECIAL_TOKENS)
-    tokenizer = train_bpe([text] * 500, 2000, 2)
-    assert [tokenizer.id_to_token(token_id) for token_id in range(19)] == list(SPECIAL_TOKENS)
+@pytest.mark.parametrize("tokens", FAMILIES.values(), ids=FAMILIES.keys())
+def test_special_tokens_repeated_in_the_source_are_learned_as_ordinary_text(tokens: tuple[str, ...]) -> None:
+    text = "".join(f"x = '{token}'\n" for token in tokens)
+    tokenizer = train_bpe([text] * 500, 2000, 2, tokens)
+    assert [tokenizer.id_to_token(token_id) for token_id in range(len(tokens))] == list(tokens)
     merges = json.loads(tokenizer.to_str())["model"]["merges"]
-    assert not {"".join(pair) for pair in merges} & set(SPECIAL_TOKENS), "BPE made a special token out of text"
+    assert not {"".join(pair) for pair in merges} & set(tokens), "BPE made a special token out of text"
 
 
 def test_transformers_loads_it_with_the_same_ids_and_reads_special_tokens(corpus: Path, tmp_path: Path) -> None:
@@ -112,4 +155,4 @@ def test_transformers_loads_it_with_the_same_ids_and_reads_special_tokens(corpus
     assert peer.decode(peer(text)["input_ids"]) == text
     assert peer("<fim_prefix>a<fim_suffix>b<fim_middle>")["input_ids"][0] == 1
     assert (peer.bos_token_id, peer.eos_token_id, peer.unk_token_id) == (0, 0, 0)
-    assert set(SPECIAL_TOKENS) <= set(peer.all_special_tokens)
+    assert set(STARCODER) <= set(peer.all_special_tokens)

@@ -1,0 +1,107 @@
+"""Encoded documents on their way from a worker to the token shards: two files in a folder, complete or not there.
+
+A finished folder is found again after a kill. Its name is made of the bytes that were encoded, of the tokenizer and of
+the code, so what another run left behind is never taken.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.tokens.documents import Document
+from components.tokens.encoders import TextEncoder, as_text
+from model.token_shards import TOKEN_DTYPE
+
+_SPLITS = ("train", "validation", "test")
+_IDS_FILE, _TABLE_FILE = "ids.bin", "documents.npy"
+_CODE = ("components/tokens/*.py", "components/markup.py", "model/special_tokens.py", "model/text_codec.py")
+_HOUSE = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class EncodedDocument:
+    """One document as ids, without its end-of-text."""
+
+    split: str
+    ids: NDArray[np.uint16]
+    text_bytes: int
+    """UTF-8 bytes of the corpus in it, without names, paths and marks."""
+    text_tokens: int
+    """Ids of that text."""
+
+
+def encode_documents(documents: Sequence[Document], encoder: TextEncoder) -> Iterator[EncodedDocument]:
+    """The documents in their order; all their texts are encoded at once."""
+    texts = [
+        as_text(part) if isinstance(part, str) else part
+        for document in documents
+        for part in document.parts
+        if not isinstance(part, int)
+    ]
+    encoded = encoder.encode(texts)
+    text = 0
+    for document in documents:
+        pieces: list[NDArray[np.uint16]] = [np.empty(0, np.uint16)]
+        text_bytes = text_tokens = 0
+        for part in document.parts:
+            if isinstance(part, int):
+                pieces.append(np.array([part], np.uint16))
+                continue
+            pieces.append(encoded.of(text))
+            text += 1
+            if not isinstance(part, str):
+                text_bytes += len(part)
+                text_tokens += len(pieces[-1])
+        yield EncodedDocument(document.split, np.concatenate(pieces), text_bytes, text_tokens)
+
+
+def write_encoded(target: Path, documents: Iterable[EncodedDocument]) -> None:
+    """Write the documents to the folder `target`, which is not there before it is complete."""
+    growing = target.with_name(f"{target.name}.{os.getpid()}.part")
+    shutil.rmtree(growing, ignore_errors=True)
+    growing.mkdir(parents=True)
+    table: list[tuple[int, int, int, int]] = []
+    with (growing / _IDS_FILE).open("wb") as file:
+        for document in documents:
+            file.write(document.ids.astype(TOKEN_DTYPE).tobytes())
+            split = _SPLITS.index(document.split)
+            table.append((split, len(document.ids), document.text_bytes, document.text_tokens))
+    np.save(growing / _TABLE_FILE, np.array(table, np.int64).reshape(-1, 4), allow_pickle=False)
+    shutil.rmtree(target, ignore_errors=True)
+    growing.rename(target)
+
+
+def read_encoded(target: Path) -> Iterator[EncodedDocument]:
+    """What `write_encoded` was given; the ids are views of the file."""
+    table = np.load(target / _TABLE_FILE, allow_pickle=False)
+    is_empty = (target / _IDS_FILE).stat().st_size == 0
+    ids = np.empty(0, TOKEN_DTYPE) if is_empty else np.memmap(target / _IDS_FILE, TOKEN_DTYPE, mode="r")
+    start = 0
+    for split, length, text_bytes, text_tokens in table.tolist():
+        yield EncodedDocument(_SPLITS[split], ids[start : start + length], text_bytes, text_tokens)
+        start += length
+
+
+def key_of(files: Sequence[Path], *more: str) -> str:
+    """A name for what is made of the bytes of `files`, of `more` and of this code."""
+    digest = hashlib.sha256(_code_digest())
+    for path in files:
+        with path.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    digest.update("\0".join(more).encode())
+    return digest.hexdigest()[:24]
+
+
+@cache
+def _code_digest() -> bytes:
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in _CODE for path in _HOUSE.glob(pattern)):
+        digest.update(path.read_bytes())
+    return digest.digest()
