@@ -12,12 +12,12 @@ import statistics
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import ahocorasick
 import pyarrow as pa
 
+from benchmarks.comparison import Comparison
 from components.corpus.benchmark_search import BenchmarkSearch
 from components.corpus.config import DecontaminateConfig
 from components.corpus.folded_text import fold
@@ -33,19 +33,7 @@ _MAX_FILE_BYTES = 200_000
 _MAX_TEXT_CHARS = 2_000
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One row: what was done, how much of it, in how many CPU-seconds by us and by the peer."""
-
-    what: str
-    unit: str
-    amount: int
-    peer: str
-    ours_seconds: float
-    peer_seconds: float
-
-
-def comparisons() -> list[Comparison]:
+def compare() -> list[Comparison]:
     """Ours against each peer on the same files; AssertionError if a peer finds a file that ours does not."""
     texts = _functions_of_the_library()
     files = _files_of_the_environment()
@@ -148,14 +136,3 @@ def _sources(root: Path, limit_bytes: int) -> Iterator[str]:
         if done > limit_bytes:
             return
         yield source
-
-
-def main() -> None:
-    """Print the comparisons."""
-    for row in comparisons():
-        ours, peer = row.amount / row.ours_seconds, row.amount / row.peer_seconds
-        print(f"{row.what}: {ours / 1e6:,.1f} MB/s, {row.peer} {peer / 1e6:,.1f} MB/s, {ours / peer:.1f}x")
-
-
-if __name__ == "__main__":
-    main()

@@ -12,13 +12,13 @@ import statistics
 import sysconfig
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from benchmarks.comparison import Comparison
 from components.tokens.encoders import CompiledEncoder, as_text
 from components.tokens.train_tokenizer import train_bpe
 from model.special_tokens import STARCODER
@@ -35,19 +35,7 @@ PATTERN = r"\p{N}|'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?=\p{N
 """Single digits and GPT-2's pattern in one, as tiktoken takes it: space before a digit keeps its last character."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One row: what was done, how much of it, in how many CPU-seconds by us and by the peer."""
-
-    what: str
-    unit: str
-    amount: int
-    peer: str
-    ours_seconds: float
-    peer_seconds: float
-
-
-def comparisons() -> list[Comparison]:
+def compare() -> list[Comparison]:
     """Ours against each peer on the same files; AssertionError if any of them gives another id."""
     os.environ.update(RAYON_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
     learned, encoded = _real_files()
@@ -126,14 +114,3 @@ def _texts() -> Iterator[str]:
                 yield path.read_text(encoding="utf-8")
             except UnicodeDecodeError:
                 continue
-
-
-def main() -> None:
-    """Print the rows."""
-    for row in comparisons():
-        ours, peer = row.amount / row.ours_seconds / 1e6, row.amount / row.peer_seconds / 1e6
-        print(f"{row.what}: {ours:.1f} MB/s, {row.peer} {peer:.1f} MB/s, {ours / peer:.1f}x")
-
-
-if __name__ == "__main__":
-    main()

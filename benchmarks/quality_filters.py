@@ -11,7 +11,6 @@ import statistics
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from benchmarks.comparison import Comparison
 from components.corpus.filter_quality import filter_batch
 from components.corpus.inspection_table import starcoder_inspections
 from components.corpus.language_selection import select_languages
@@ -37,19 +37,7 @@ _ENDINGS = {".py", ".pyi", ".c", ".h", ".hpp", ".cpp", ".cu", ".js", ".json", ".
 _MAX_FILE_BYTES = 1_000_000
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One row: what was done, how much of it, in how many CPU-seconds by us and by the peer."""
-
-    what: str
-    unit: str
-    amount: int
-    peer: str
-    ours_seconds: float
-    peer_seconds: float
-
-
-def comparisons() -> list[Comparison]:
+def compare() -> list[Comparison]:
     """Ours against Polars on the same batches; AssertionError if they keep other files."""
     os.environ["POLARS_MAX_THREADS"] = "1"
     polars = importlib.import_module("polars")
@@ -173,14 +161,3 @@ def _alternate(*works: Callable[[], object]) -> tuple[float, ...]:
             work()
             taken.append(time.process_time() - started)
     return tuple(statistics.median(taken) for taken in seconds)
-
-
-def main() -> None:
-    """Print each comparison."""
-    for row in comparisons():
-        ours, peer = row.amount / row.ours_seconds, row.amount / row.peer_seconds
-        print(f"{row.what}: ours {ours / 1e6:,.0f} MB/s, {row.peer} {peer / 1e6:,.1f} MB/s, ratio {ours / peer:.1f}")
-
-
-if __name__ == "__main__":
-    main()

@@ -184,7 +184,7 @@ def _audit(step: Step, out: Path, settings: Settings) -> ContractReport | None:
         return None
     from data_contracts.engine import check  # noqa: PLC0415 - Great Expectations costs seconds; most steps need none
 
-    upstream = {name: settings.artifacts_dir / name for name in ("raw_files", *step.inputs)}
+    upstream = {name: settings.artifacts_dir / name for name in step.inputs}
     standing = {name: path for name, path in upstream.items() if name != step.output and path.exists()}
     report = check(contract, out, settings.reports_dir / "data_docs", upstream=standing)
     if report.blocked:

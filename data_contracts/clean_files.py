@@ -2,7 +2,7 @@
 
 from data_contracts.columns import CODE_FILES
 from data_contracts.contract import Contract, ParquetRows, RowTotals, columns_of
-from data_contracts.expectations import Between, Equal, MatchesPattern, NeverAbove, NotNull, UniqueKey
+from data_contracts.expectations import Between, Equal, MatchesPattern, NotNull, UniqueKey
 from data_contracts.raw_files import (
     BLOCK,
     DROPPED,
@@ -51,21 +51,6 @@ CLEAN_FILES = Contract(
             ),
         ),
         DROPPED_ROWS,
-        RowTotals(
-            name="against_raw_files",
-            files=FILES,
-            dropped=DROPPED,
-            upstream=("raw_files",),
-            upstream_files=FILES,
-            expectations=(
-                NeverAbove(
-                    severity=BLOCK,
-                    column="rows",
-                    ceiling="upstream_rows",
-                    why="Cleaning only takes away; a file more than was collected has no origin.",
-                ),
-            ),
-        ),
         RowTotals(
             name="against_unique_files",
             files=FILES,

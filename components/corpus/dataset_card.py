@@ -22,7 +22,9 @@ table { border-collapse: collapse; width: 100%; margin: .6rem 0 1.6rem }
 th, td { padding: .25rem .6rem; text-align: left; vertical-align: top; overflow-wrap: anywhere }
 th { border-bottom: 2px solid #ccc; font-weight: 600 } td { border-bottom: 1px solid #eee }
 td.n, th.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
-td.bar { width: 45% } td.bar div { background: #4a7fb5; height: .9rem; border-radius: .15rem; min-width: 1px }
+td:first-child { white-space: nowrap }
+td.bar { width: 30% }
+td.bar div { background: #4a7fb5; height: .9rem; border-radius: .15rem; min-width: 1px }
 .why { color: #666 }
 """
 

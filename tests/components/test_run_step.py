@@ -77,7 +77,7 @@ def make_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeStep:
 
     def make(name: str, rows: int = 3, doubled: bool = False, before: str = "pass") -> Step:
         (tmp_path / f"{name}.py").write_text(INGEST.format(rows=rows, doubled=doubled, before=before))
-        return replace(step_named("ingest_sources"), module=name)
+        return replace(step_named("ingest_sources"), module=name, inputs=())
 
     return make
 

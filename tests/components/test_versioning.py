@@ -160,7 +160,10 @@ def test_a_rollback_says_which_parameters_ask_for_other_data(
     then = params.read_text()
     params.write_text(then.replace("max_line_length_chars: 1000 ", "max_line_length_chars: 900 "))
     done = rollback_data("v1", settings)
-    assert done.params_differences == ("filter_quality.max_line_length_chars: 1000 in the data, 900 in params.yaml",)
+    assert done.params_differences == tuple(
+        f"{section}.max_line_length_chars: 1000 in the data, 900 in params.yaml"
+        for section in ("filter_quality", "convert_notebooks")
+    )
     assert rollback_data("v1", settings, restore_params=True).params_differences == ()
     assert params.read_text() == then
     assert "max_line_length_chars: 900" in (settings.state_dir / "params-before-rollback.yaml").read_text()
@@ -198,7 +201,7 @@ def test_an_unknown_version_is_refused_with_those_there_are(
 
 
 def test_data_that_were_not_made_have_no_version(settings: Settings, config: PipelineConfig) -> None:
-    with pytest.raises(MissingInputError, match="raw_files has not been made yet"):
+    with pytest.raises(MissingInputError, match="opt_outs has not been made yet"):
         record_data_version(config, settings)
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_contracts.catalog import CONTRACTS, contract_for
+from data_contracts.catalog import contract_for
 from data_contracts.columns import CODE_FILES
 from data_contracts.engine import check
 from data_contracts.expectations import Severity
@@ -138,7 +138,7 @@ def good(artifacts, base, artifact):
             return artifacts.write_evaluation(base / artifact)
 
 
-@pytest.mark.parametrize("artifact", CONTRACTS)
+@pytest.mark.parametrize("artifact", ["raw_files", "clean_files", "token_shards", "eval_report"])
 def test_a_good_artifact_passes_and_a_second_check_reports_the_same_bytes(artifact, artifacts, audit, tmp_path):
     path = good(artifacts, tmp_path, artifact)
     page = tmp_path / "docs" / artifact / "index.html"
@@ -152,7 +152,7 @@ def test_a_good_artifact_passes_and_a_second_check_reports_the_same_bytes(artifa
     assert ContractReport.model_validate_json(report.model_dump_json()) == report
 
 
-@pytest.mark.parametrize("artifact", CONTRACTS)
+@pytest.mark.parametrize("artifact", ["raw_files", "clean_files", "token_shards", "eval_report"])
 def test_every_blocking_expectation_blocks_when_it_is_broken(artifact, broken_reports):
     reports = broken_reports[artifact]
     assert all(report.blocked for report in reports)

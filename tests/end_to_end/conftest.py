@@ -129,6 +129,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     made.git("init", "--quiet", "--initial-branch", "main")
     made.git("add", "--all")
     made.git("commit", "--quiet", "--message", "a workspace")
+    told = made.components("collect_opt_outs")  # nobody has asked; every test that collects stands on it
+    assert told.returncode == 0, told.stderr
     return made
 
 

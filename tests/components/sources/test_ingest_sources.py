@@ -52,7 +52,7 @@ def write(root, files):
 
 def opt_outs_of(place, repositories=(), users=()):
     """An artifact opt_outs at `place`."""
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     listed = {"repositories": list(repositories), "users": list(users)}
     (place / "opt_outs.json").write_text(json.dumps(listed))
     return place
