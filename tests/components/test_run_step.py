@@ -152,7 +152,7 @@ def test_a_damaged_input_is_found_before_a_step_reads_it(
 ) -> None:
     run_step(make_step("feeds"), config, settings)
     (settings.artifacts_dir / "raw_files" / "dropped-00000.parquet").write_bytes(b"nonsense")
-    with pytest.raises(CorruptArtifactError, match=r"raw_files is damaged: dropped\.parquet"):
+    with pytest.raises(CorruptArtifactError, match=r"raw_files is damaged: dropped-00000\.parquet"):
         run_step(step_named("filter_quality"), config, settings)
 
 
@@ -197,7 +197,7 @@ def test_a_killed_step_leaves_nothing_that_looks_finished(
         "from dataclasses import replace\nfrom pathlib import Path\n"
         "from components.catalog import step_named\nfrom components.config import load_config\n"
         "from components.run_step import run_step\nfrom components.settings import Settings\n"
-        "step = replace(step_named('ingest_sources'), module='is_killed')\n"
+        "step = replace(step_named('ingest_sources'), module='is_killed', inputs=())\n"
         f"run_step(step, load_config(Path({str(ROOT / 'params.yaml')!r})), Settings(workspace=Path(sys.argv[1])))\n"
     )
     victim = subprocess.Popen([sys.executable, "-c", program, str(settings.workspace), str(tmp_path)])

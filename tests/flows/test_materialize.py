@@ -106,7 +106,7 @@ def test_steps_are_tasks_in_order_then_reused_and_a_corrupt_byte_is_found(house:
     assert what == "returned"
     assert list(digests) == ["opt_outs", "raw_files", "quality_files"]
     page = house.until(lambda: finished_tasks(house), 60)
-    assert page["filter_quality"]["waited_for"] == {page["ingest_sources"]["id"]}
+    assert page["ingest_sources"]["id"] in page["filter_quality"]["waited_for"]
 
     again = call(house, tiny, "make", "quality_files")
     assert heard(again, "record", "reused") == [
