@@ -24,15 +24,7 @@ class Column(_Frozen):
 
     name: str
     type: str
-    """As Arrow writes it, for example "int64"; of JSON: "string", "bool", "int64", "double", or "list" or "object",
-    whose value is the number of their items."""
-    at: str | None = None
-    """Of JSON: where in the record the value is, if not under its name; empty is the record itself."""
-
-    @property
-    def place(self) -> str:
-        """Of JSON: where in the record the value is."""
-        return self.name if self.at is None else self.at
+    """As Arrow writes it, for example "int64"; of JSON: "string", "int64" or "double"."""
 
 
 class ParquetRows(_Frozen):
@@ -45,8 +37,6 @@ class ParquetRows(_Frozen):
     name: str
     files: str
     """Glob in the artifact's directory."""
-    optional: bool = False
-    """Whether there may be no such file: some tables are not written where they would have no row."""
     columns: tuple[Column, ...]
     not_loaded: tuple[str, ...] = ()
     """Declared columns whose type is checked and whose values are left on disk."""
@@ -133,7 +123,7 @@ class JsonRecords(_Frozen):
     file: str
     records: tuple[str, ...] = ()
     columns: tuple[Column, ...]
-    """A dot in a place enters an inner object: `held_out.bytes`."""
+    """A dot in a name enters an inner object: `held_out.bytes`."""
     sums: tuple[ListSum, ...] = ()
     sized: str | None = None
     """A column that names files beside this one; `file_bytes` is their size on disk, null where there is none."""

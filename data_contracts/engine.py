@@ -61,7 +61,7 @@ def check(
     lacks is reported as not checked. Files that are missing, corrupt or of another shape break the contract;
     OSError only where the data docs cannot be written.
     """
-    loader = ViewLoader(contract.views, artifact_dir, upstream or {})
+    loader = ViewLoader(artifact_dir, upstream or {})
     checkable = [view for view in contract.views if loader.can_load(view)]
     source, page_view = _memory_source(), DefaultJinjaSectionView()
     results: list[ExpectationResult] = []

@@ -9,7 +9,6 @@ from data_contracts.contract import Column, JsonRecords, ListSum
 
 UNREADABLE = "unreadable"
 ABSENT = "absent"
-_CONTAINERS: dict[str, type] = {"list": list, "object": dict}
 _MISSING = object()
 _MAX_NAME_CHARS = 255
 
@@ -49,7 +48,7 @@ def rows_of(view: JsonRecords, directory: Path, document: Any) -> dict[str, list
     for name in view.captured:
         rows[name] = [captured[name] for captured, _ in found]
     for column in view.columns:
-        rows[column.name] = [_typed(_member(record, column.place), column.type) for _, record in found]
+        rows[column.name] = [_typed(_member(record, column.name), column.type) for _, record in found]
     for total in view.sums:
         rows[total.name] = [_sum(record, total) for _, record in found]
     if view.sized:
@@ -59,7 +58,7 @@ def rows_of(view: JsonRecords, directory: Path, document: Any) -> dict[str, list
 
 def found_type(view: JsonRecords, document: Any, column: Column) -> str:
     """The declared type if all values of the column have it (null has every type), else what was found."""
-    values = [_member(record, column.place, _MISSING) for _, record in records_in(document, view.records)]
+    values = [_member(record, column.name, _MISSING) for _, record in records_in(document, view.records)]
     if values and all(value is _MISSING for value in values):
         return ABSENT
     given = [value for value in values if value is not None and value is not _MISSING]
@@ -67,8 +66,8 @@ def found_type(view: JsonRecords, document: Any, column: Column) -> str:
     return " or ".join(wrong) if wrong else column.type
 
 
-def _member(record: Any, place: str, default: Any = None) -> Any:
-    for step in place.split(".") if place else ():
+def _member(record: Any, name: str, default: Any = None) -> Any:
+    for step in name.split("."):
         if not isinstance(record, dict) or step not in record:
             return default
         record = record[step]
@@ -76,12 +75,8 @@ def _member(record: Any, place: str, default: Any = None) -> Any:
 
 
 def _typed(value: Any, kind: str) -> Any:
-    if kind in _CONTAINERS:
-        return len(value) if isinstance(value, _CONTAINERS[kind]) else None
     if kind == "string":
         return _text(value) if isinstance(value, str) else None
-    if kind == "bool":
-        return value if isinstance(value, bool) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if kind == "int64":

@@ -4,7 +4,7 @@ What is wrong with the files themselves (absent, unreadable, another type) is a 
 that a broken file is reported like a broken row.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,7 @@ from data_contracts.json_records import ABSENT, UNREADABLE, found_type, read_doc
 from data_contracts.parquet_files import Footer, choose_rows, empty_table, read_footers, read_rows
 
 STRUCTURE_KEY = ("file", "column")
-_JSON_TYPES: dict[str, pa.DataType] = {
-    "string": pa.string(),
-    "bool": pa.bool_(),
-    "int64": pa.int64(),
-    "double": pa.float64(),
-    "list": pa.int64(),
-    "object": pa.int64(),
-}
+_JSON_TYPES = {"string": pa.string(), "int64": pa.int64(), "double": pa.float64()}
 
 
 @dataclass(frozen=True)
@@ -42,10 +35,9 @@ class LoadedView:
 class ViewLoader:
     """Loads views of one artifact; each footer is read once however many views need it."""
 
-    def __init__(self, views: Sequence[View], artifact_dir: Path, upstream: Mapping[str, Path]) -> None:
+    def __init__(self, artifact_dir: Path, upstream: Mapping[str, Path]) -> None:
         self._dir = artifact_dir
         self._upstream = upstream
-        self._nulls_of = [(view.files, view.nulls_of) for view in views if isinstance(view, ParquetShards)]
         self._footers: dict[tuple[Path, str], tuple[Footer, ...]] = {}
 
     def can_load(self, view: View) -> bool:
@@ -67,9 +59,7 @@ class ViewLoader:
     def _footers_of(self, directory: Path, files: str) -> tuple[Footer, ...]:
         place = (directory, files)
         if place not in self._footers:
-            here = directory == self._dir
-            nulls_of = {name for of_files, names in self._nulls_of if here and of_files == files for name in names}
-            self._footers[place] = read_footers(directory, files, nulls_of)
+            self._footers[place] = read_footers(directory, files)
         return self._footers[place]
 
     def _load_rows(self, view: ParquetRows) -> LoadedView:
@@ -85,9 +75,10 @@ class ViewLoader:
                     unreadable.add(footer.path)
                 else:
                     tables.append(table)
-        structure = _structure(_parquet_findings(view, footers, unreadable))
-        # In one piece: each of some dozens of passes over a column of a thousand pieces would join them anew.
-        return LoadedView(view, pa.concat_tables(tables).combine_chunks(), structure, _total(footers))
+        structure = _structure(
+            [_parquet_finding(view.files, column.name, column.type, footers, unreadable) for column in view.columns]
+        )
+        return LoadedView(view, pa.concat_tables(tables), structure, _total(footers))
 
     def _load_shards(self, view: ParquetShards) -> LoadedView:
         footers = self._footers_of(self._dir, view.files)
@@ -96,9 +87,9 @@ class ViewLoader:
             "rows": pa.array([footer.num_rows for footer in footers], pa.int64()),
             "bytes": pa.array([footer.num_bytes for footer in footers], pa.int64()),
         }
-        nulls = [dict(footer.nulls) for footer in footers]
         for name in view.nulls_of:
-            columns[f"{name}_nulls"] = pa.array([counts.get(name) for counts in nulls], pa.int64())
+            nulls = [dict(footer.nulls).get(name) for footer in footers]
+            columns[f"{name}_nulls"] = pa.array(nulls, pa.int64())
         return LoadedView(view, pa.table(columns), None, len(footers))
 
     def _load_totals(self, view: RowTotals) -> LoadedView:
@@ -128,34 +119,16 @@ def _total(footers: tuple[Footer, ...]) -> int:
     return sum(footer.num_rows or 0 for footer in footers)
 
 
-def _parquet_findings(
-    view: ParquetRows, footers: Sequence[Footer], unreadable: Set[Path]
-) -> list[tuple[str, str, str, str]]:
-    """For each declared column the first file in which it is another, else the first file."""
+def _parquet_finding(
+    files: str, name: str, declared: str, footers: tuple[Footer, ...], unreadable: set[Path]
+) -> tuple[str, str, str, str]:
     if not footers:
-        found = view.optional
-        return [(view.files, name, kind, kind if found else ABSENT) for name, kind in _declared(view)]
-    alike: dict[Any, Footer] = {}
+        return files, name, declared, ABSENT
     for footer in footers:
-        alike.setdefault(UNREADABLE if footer.path in unreadable else footer.types, footer)
-    return [
-        next(
-            ((footer.path.name, name, kind, found) for footer, found in _found(alike, name) if found != kind),
-            (footers[0].path.name, name, kind, kind),
-        )
-        for name, kind in _declared(view)
-    ]
-
-
-def _declared(view: ParquetRows) -> list[tuple[str, str]]:
-    return [(column.name, column.type) for column in view.columns]
-
-
-def _found(alike: Mapping[Any, Footer], name: str) -> list[tuple[Footer, str]]:
-    return [
-        (footer, UNREADABLE if types == UNREADABLE else footer.type_of.get(name, ABSENT))
-        for types, footer in alike.items()
-    ]
+        found = UNREADABLE if footer.path in unreadable else footer.type_of.get(name, ABSENT)
+        if found != declared:
+            return footer.path.name, name, declared, found
+    return footers[0].path.name, name, declared, declared
 
 
 def _structure(findings: list[tuple[str, str, str, str]]) -> pa.Table:
