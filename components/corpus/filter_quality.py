@@ -84,7 +84,7 @@ def run(
     Raises ParamsError for a language that is not known, SourceError as `resolve_sources` and for a table of verdicts
     that is wrong, EmptyArtifactError if no file passes.
     """
-    rules = _rules(config, raw_files, workspace)
+    rules = rules_of(config, raw_files, workspace)
     function = partial(filter_batch, rules=rules)
     is_capped = bool(config.max_bytes_by_language or config.keep_fraction_by_language)
     passed = work_dir / "passed" if is_capped else out
@@ -136,7 +136,8 @@ def filter_batch(batch: pa.RecordBatch, rules: QualityRules) -> Mapped:
     return Mapped(kept=batch.filter(pa.array(is_kept)), dropped=dropped, counts=counts)
 
 
-def _rules(config: FilterQualityConfig, raw_files: Path, workspace: Path) -> QualityRules:
+def rules_of(config: FilterQualityConfig, raw_files: Path, workspace: Path) -> QualityRules:
+    """All that the rules of this config need to know; raises as `run` but for EmptyArtifactError."""
     for language in config.comments.languages if config.comments else ():
         if language not in COMMENT_SYNTAX:
             raise ParamsError(

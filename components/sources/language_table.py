@@ -31,7 +31,7 @@ LANGUAGES: tuple[Language, ...] = (
     _of("programming", "actionscript", ".as"),
     _of("programming", "ada", ".ada .adb .ads"),
     _of("programming", "agda", ".agda"),
-    _of("programming", "alloy", ".als"),
+    _of("programming", "alloy", ".als"),  # codespell:ignore als
     _of("programming", "antlr", ".g4"),
     _of("programming", "applescript", ".applescript .scpt", "", "osascript"),
     _of("programming", "arduino", ".ino"),
@@ -171,7 +171,7 @@ LANGUAGES: tuple[Language, ...] = (
     _of("programming", "sql", ".cql .db2 .ddl .dml .pck .pkb .pks .plb .pls .plsql .prc .sql .tab .udf .viw"),
     _of("programming", "stan", ".stan"),
     _of("programming", "standard-ml", ".fun .sig .sml"),
-    _of("programming", "stata", ".ado .do .doh .ihlp .mata .matah .sthlp"),
+    _of("programming", "stata", ".ado .do .doh .ihlp .mata .matah .sthlp"),  # codespell:ignore mata
     _of("markup", "stylus", ".styl"),
     _of("markup", "svelte", ".svelte"),
     _of("data", "svg", ".svg"),
@@ -193,7 +193,7 @@ LANGUAGES: tuple[Language, ...] = (
     _of("programming", "visual-basic", ".bas .frm .frx .vb .vba .vbhtml .vbs"),
     _of("markup", "vue", ".vue"),
     _of("data", "web-ontology-language", ".owl"),
-    _of("programming", "webassembly", ".wast .wat"),
+    _of("programming", "webassembly", ".wast .wat"),  # codespell:ignore wast
     _of("data", "xml", ".xml .xsd"),
     _of("programming", "xslt", ".xsl .xslt"),
     _of("programming", "yacc", ".y .yacc .yy"),

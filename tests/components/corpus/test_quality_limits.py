@@ -74,6 +74,21 @@ def test_the_limits_of_every_ending_are_those_of_the_reference():
     assert differing == [("racket", ".rkt")]
 
 
+def test_the_rules_for_near_duplicates_are_those_of_the_reference():
+    if not REFERENCE.exists():
+        pytest.skip("BigCode's tables are not beside the repository")
+    with REFERENCE.open(encoding="utf-8") as file:
+        settings = {f".{row['extension']}": row["Near-dedup settings"] for row in csv.DictReader(file)}
+    told = {
+        row.extension: f"ngram_size: {row.near_duplicate_ngram}, num_perm: 256, threshold: {row.near_duplicate_jaccard}"
+        for row in STARCODER.values()
+        if row.near_duplicate_ngram is not None
+    }
+
+    # One more cell says "remove" (.dfm), which names no number.
+    assert told == {extension: setting for extension, setting in settings.items() if "ngram" in setting}
+
+
 def test_racket_is_not_lost_for_an_empty_cell():
     """The reference's reviewer asked for Racket's main ending and left its flag empty, which the code takes for no."""
     assert limits_of("racket", ".rkt", config(), STARCODER).excluded_by is None
