@@ -16,7 +16,7 @@ from data_contracts.raw_files import (
 
 CLEAN_FILES = Contract(
     artifact="clean_files",
-    promise="Every file is of a known language, differs from all others, and was collected.",
+    promise="Every file is of a known language, differs from all others of its kind, and was collected.",
     views=(
         SHARDS,
         ParquetRows(
@@ -31,7 +31,7 @@ CLEAN_FILES = Contract(
                 *FILE_EXPECTATIONS,
                 UniqueKey(
                     severity=BLOCK,
-                    key=("content_sha256",),
+                    key=("kind", "content_sha256"),
                     why="Duplicates are memorized, and one in training and held-out data falsifies the evaluation.",
                 ),
                 NotNull(severity=BLOCK, column="language", why="The quality filter keeps known languages only."),

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from data_contracts.columns import CODE_FILES, COMMIT_CHANGES, ISSUE_THREADS
 from data_contracts.contract import Contract, ParquetRows, ParquetShards, RowTotals, View, columns_of
-from data_contracts.expectations import Between, Equal, Expectation, HasColumns, InSet, NotNull, UniqueKey
+from data_contracts.expectations import Between, Equal, Expectation, HasColumns, InSet, NotNull, SumBetween, UniqueKey
 from data_contracts.raw_files import (
     BLOCK,
     DROPPED,
@@ -24,17 +24,28 @@ CHANGES = "changes-*.parquet"
 
 _LONG = ("events", "before", "after", "message")
 
-_READABLE = ParquetShards(
-    name="shards",
-    files=FILES,
-    nulls_of=("file_id", "content"),
-    expectations=(
-        NotNull(severity=BLOCK, column="rows", why="A shard whose footer cannot be read is lost to every later step."),
-        Between(severity=BLOCK, column="file_id_nulls", maximum=0, why="Lineage is told file by file, by this id."),
-        Between(severity=BLOCK, column="content_nulls", maximum=0, why="A document without text teaches nothing."),
-    ),
-)
+
+def _readable(*expectations: Expectation) -> ParquetShards:
+    return ParquetShards(
+        name="shards",
+        files=FILES,
+        nulls_of=("file_id", "content"),
+        expectations=(
+            NotNull(severity=BLOCK, column="rows", why="A shard whose footer cannot be read is lost to later steps."),
+            Between(severity=BLOCK, column="file_id_nulls", maximum=0, why="Lineage is told file by file, by this id."),
+            Between(severity=BLOCK, column="content_nulls", maximum=0, why="A document without text teaches nothing."),
+            *expectations,
+        ),
+    )
+
+
+_READABLE = _readable()
 """Of a table that may be empty: not every corpus has notebooks, conversations or commits."""
+
+_SHARD_FOR_SHARD = _readable(
+    SumBetween(severity=BLOCK, column="rows", minimum=1, why="Without a document there is nothing to learn from.")
+)
+"""Of a table that has a shard for each of its input's, empty where all that the input's holds are copies."""
 
 
 def _kinds(*allowed: str) -> Expectation:
@@ -132,13 +143,13 @@ CORPUS_CONTRACTS: tuple[Contract, ...] = (
     ),
     _contract(
         "unique_files",
-        "No two documents are equal; each that is gone has one that stands for it.",
-        SHARDS,
+        "No two documents of a kind are equal; each that is gone has one that stands for it.",
+        _SHARD_FOR_SHARD,
         _rows(
             _ALL_KINDS,
             UniqueKey(
                 severity=BLOCK,
-                key=("content_sha256",),
+                key=("kind", "content_sha256"),
                 why="Duplicates are memorized, and one in training and held-out data falsifies the evaluation.",
             ),
         ),

@@ -77,3 +77,21 @@ def test_rows_are_counted_over_all_tables_that_one_was_made_from(audit, artifact
     together = [row for rows in parts.values() for row in rows]
     whole = audit("permitted_files", together, **parts)
     assert not whole.blocked, whole.sentence()
+
+
+def test_a_shard_of_which_every_file_is_a_copy_may_be_empty(artifacts, audit, tmp_path):
+    place = tmp_path / "unique_files"
+    place.mkdir()
+    pq.write_table(CODE_FILES.empty_table(), place / "files-00003.parquet")  # after the three of 50 rows
+    assert not audit("unique_files", files(artifacts, 0, 120)).blocked
+
+
+def test_a_corpus_may_not_be_without_a_row(audit):
+    assert "sum of rows" in audit("unique_files", []).sentence()
+
+
+@pytest.mark.parametrize("name", ["unique_files", "clean_files"])
+def test_a_notebooks_script_may_equal_a_file(artifacts, audit, name):
+    paired = {"content_sha256": "0" * 64}
+    rows = [artifacts.code_file(0, **paired), artifacts.code_file(1, kind="notebook_script", **paired)]
+    assert not audit(name, [*rows, *files(artifacts, 2, 120)]).blocked

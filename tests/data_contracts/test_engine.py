@@ -208,7 +208,7 @@ def test_a_missing_column_is_named(broken_reports):
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("content_sha256 must be unique", ("python/cpython", "Lib/module_1.py")),
+        ("kind with content_sha256 must be unique", ("python/cpython", "Lib/module_1.py")),
         ("language must not be null", ("python/cpython", "Lib/module_3.py")),
         ("language must be a lower-case language name", ("python/cpython", "Lib/module_4.py")),
         ("all_rows must equal upstream_rows", ("unique_files",)),
@@ -321,7 +321,7 @@ def test_clean_files_that_only_shrank_pass_against_their_upstream(artifacts, aud
 def test_a_comparison_without_its_upstream_is_told_as_not_checked(artifacts, audit, tmp_path):
     report = audit("clean_files", good(artifacts, tmp_path, "clean_files"))
     assert report.unchecked == ("against_unique_files",)
-    assert "for want of the upstream artifact: against\\_raw\\_files" in report.to_markdown()
+    assert "for want of the upstream artifact: against\\_unique\\_files" in report.to_markdown()
 
 
 def test_the_data_docs_name_every_expectation_and_neither_run_nor_fetch_anything(
