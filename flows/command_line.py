@@ -158,6 +158,42 @@ def why_dropped(
 
 
 @app.command(epilog=EPILOG)
+def inspect(
+    language: Annotated[list[str] | None, typer.Option(help="Show this one alone; may be given again.")] = None,
+    files: Annotated[int, typer.Option(help="Files of each ending to look at.")] = 50,
+    seed: Annotated[int | None, typer.Option(help="Draw with this in place of filter_quality.seed.")] = None,
+    page: Annotated[Path | None, typer.Option(help="The page, else reports/inspection/index.html.")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Take verdicts from the page until Ctrl-C.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Of --serve; 0 is any that is free.")] = 0,
+    reviewer: Annotated[str | None, typer.Option(help="Who judges, else Git's user.name or the login.")] = None,
+    take: Annotated[Path | None, typer.Option(help="Only take the verdicts that a page let you download.")] = None,
+    params: Params = DEFAULT_PARAMS,
+) -> None:
+    """Look at collected files and judge each ending.
+
+    Writes one page with files of every ending, drawn from raw_files, their numbers and what the filters would drop.
+    The next filter_quality follows the verdicts.
+    """
+    settings = _enter()
+    from components.inspection.inspect_files import (  # noqa: PLC0415
+        InspectionRequest,
+        inspect_files,
+        serve_verdicts,
+        take_verdicts,
+    )
+
+    config = load_config(settings.workspace / params).filter_quality
+    if take is not None:
+        _say(take_verdicts(take, config, settings))
+        return
+    request = InspectionRequest(frozenset(language or ()), files, seed, page, reviewer)
+    inspected = inspect_files(config, request, settings)
+    _say(inspected.told(is_served=serve))
+    if serve:
+        serve_verdicts(inspected, port, _say)
+
+
+@app.command(epilog=EPILOG)
 def promote(
     version: Annotated[int | None, typer.Argument(help="Model version; the newest if it is left out.")] = None,
     params: Params = DEFAULT_PARAMS,
@@ -257,7 +293,7 @@ def _enter() -> Settings:
 
 
 def _say(text: str) -> None:
-    out.print(text, markup=False)
+    out.print(text, markup=False, soft_wrap=True)
 
 
 def _request(params: Path, training_steps: int | None, seed: int | None, promote: bool) -> TrainCodeModelRequest:

@@ -178,7 +178,7 @@ def _oddities(file: ShownFile, marked: Marked | None) -> Iterator[str]:
         (numbers.num_bidi_controls, "character that turns the reading direction", "characters that turn it"),
         (numbers.num_nul, "NUL character", "NUL characters"),
         (
-            marked.num_errors if marked else 0,
+            marked.num_errors if marked and not file.shown.has_cut_lines else 0,
             "place that is not of this language",
             "places that are not of this language",
         ),

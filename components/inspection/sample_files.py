@@ -115,7 +115,7 @@ class _Found:
         """Files and bytes in all; and whether they are reckoned, which they are where a sample fell apart."""
         files = bytes = 0.0
         is_estimate = False
-        for named, (num_files, num_bytes) in self.parts.items():
+        for named, (num_files, num_bytes) in sorted(self.parts.items(), key=str):  # sums of floats know an order
             whole = drawn[named]
             files += whole.files * num_files / len(whole.lowest)
             bytes += whole.bytes * num_bytes / max(1, whole.drawn_bytes)

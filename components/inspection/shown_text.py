@@ -28,6 +28,8 @@ class ShownText:
     """Lines end with `\\n`, but for the last."""
     note: str
     """What was left out, in words; "" if nothing was."""
+    has_cut_lines: bool
+    """Lines that end in our own mark, so that a lexer may trip where the file is sound."""
 
 
 def shown_text(batch: pa.RecordBatch, row: int, num_lines: int) -> ShownText:
@@ -44,12 +46,13 @@ def shown_text(batch: pa.RecordBatch, row: int, num_lines: int) -> ShownText:
     if len(lines) > MAX_LINES:
         lines, is_whole = lines[:MAX_LINES], True
         left_out.append(f"The first {MAX_LINES} of {num_lines:,} lines.")
-    if any(len(line) > MAX_LINE_CHARS for line in lines):
+    has_cut_lines = any(len(line) > MAX_LINE_CHARS for line in lines)
+    if has_cut_lines:
         lines = [line if len(line) <= MAX_LINE_CHARS else f"{line[:MAX_LINE_CHARS]} …" for line in lines]
         left_out.append(f"Lines end after {MAX_LINE_CHARS:,} characters.")
     if not is_whole:
         left_out.append(f"The first {MAX_CHARS:,} characters.")
-    return ShownText(printable("\n".join(lines)), " ".join(left_out))
+    return ShownText(printable("\n".join(lines)), " ".join(left_out), has_cut_lines)
 
 
 def printable(text: str) -> str:

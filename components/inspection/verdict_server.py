@@ -8,13 +8,14 @@ origin are refused, and a verdict must be JSON, which a form of another site can
 import errno
 import hmac
 import json
+import os
 import secrets
 import shutil
 from datetime import date
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from components.errors import ServiceError, SourceError, StarloomError
 from components.inspection.verdict_table import VerdictTable, cells_of
@@ -118,14 +119,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _get(self) -> None:
         if self._asked == "":
-            with self.server.page.open("rb") as page:
-                self._send_head(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page.stat().st_size)
+            with self._open_page() as page:
+                self._send_head(HTTPStatus.OK, "text/html; charset=utf-8", os.fstat(page.fileno()).st_size)
                 shutil.copyfileobj(page, self.wfile)
         elif self._asked == "verdicts":
             rows = [cells_of(row) for row in self._told(self.server.table.rows)]
             self._send_json(HTTPStatus.OK, {"reviewer": self.server.reviewer, "rows": rows})
         else:
             raise _Refusal(HTTPStatus.NOT_FOUND, "there is the page and its verdicts, nothing else")
+
+    def _open_page(self) -> BinaryIO:
+        try:
+            return self.server.page.open("rb")
+        except OSError as error:
+            why = f"the page cannot be read ({error.strerror}); start starloom inspect again"
+            raise _Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, why) from None
 
     def _post(self) -> None:
         if self._asked != "verdicts":

@@ -84,13 +84,18 @@ function toggle(card) {
 
 function reasonOf({rule, value, threshold, detail}) {
   const sign = SIGNS[rule];
-  const reason = sign ? `${value} ${sign} ${threshold}` : `${value} (allowed: ${threshold})`;
-  return detail ? `${reason}; ${detail};` : reason;
+  const told = (text) => (isNaN(text) ? text : Number(text).toLocaleString("en", {maximumFractionDigits: 4}));
+  const reason = sign ? `${told(value)} ${sign} ${told(threshold)}` : `${value} (allowed: ${threshold})`;
+  return detail ? `${reason}; ${detail}` : reason;
+}
+
+function dropBadge(drop) {
+  return el("span", {className: "badge", title: "This rule would drop the file"}, "✕ ", el("b", {}, drop.rule), ` ${reasonOf(drop)}`);
 }
 
 function cardOf(file, number) {
   const cut = file.path.lastIndexOf("/") + 1;
-  const badges = file.drops.map((drop) => el("span", {className: "badge"}, el("b", {}, drop.rule), ` ${reasonOf(drop)} would drop it`));
+  const badges = file.drops.map(dropBadge);
   for (const oddity of file.oddities) badges.push(el("span", {className: "badge mild"}, oddity));
   const facts = [file.repository, plural(file.num_lines, "line"), size(file.size_bytes), file.license].filter(Boolean);
   const card = {file, view: "names"};

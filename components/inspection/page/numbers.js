@@ -39,18 +39,23 @@ function strip(measure) {
 }
 
 function measuresCard(ending) {
+  const classOf = (quantile) => (["least", "", "", "half", "", "", "most"][quantile] || "fine");
   const told = (measure, value) => (measure.is_fraction ? value.toFixed(2) : count(Math.round(value)));
   const rows = ending.ranges.map((measure) => el(
     "tr", {}, el("td", {}, measure.name), el("td", {}, strip(measure)),
-    ...measure.quantiles.map((value) => el("td", {}, told(measure, value))),
     el("td", {}, measure.limit === null ? "none" : `${measure.is_fraction ? "≥" : "≤"} ${count(measure.limit)}`),
     el("td", {className: measure.beyond ? "beyond" : ""}, measure.limit === null ? "" : share(measure.beyond, ending.measured)),
+    ...measure.quantiles.map((value, number) => el("td", {className: classOf(number)}, told(measure, value))),
   ));
-  const heads = ["", "", "least", "5 %", "25 %", "half", "75 %", "95 %", "most", "limit", "beyond"];
+  const quantiles = ["least", "5 %", "25 %", "half", "75 %", "95 %", "most"];
+  const heads = [
+    ...["", "", "limit", "beyond"].map((head) => el("th", {}, head)),
+    ...quantiles.map((head, number) => el("th", {className: classOf(number)}, head)),
+  ];
   return el(
     "div", {className: "card"},
     el("h3", {}, "What the files look like"),
-    el("div", {className: "scroll"}, el("table", {}, el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", {}, head)))),
+    el("div", {className: "scroll"}, el("table", {}, el("thead", {}, el("tr", {}, ...heads)),
       el("tbody", {}, ...rows))),
   );
 }

@@ -77,6 +77,7 @@ class Verdicts {
       const told = JSON.parse(localStorage.getItem(this.place) ?? "{}");
       this.reviewer = told.reviewer ?? this.reviewer;
       for (const row of told.rows ?? []) {
+        if ((this.rows.get(keyOf(row))?.date ?? "") > row.date) continue; // the table has a later word on it
         this.local.set(keyOf(row), row);
         this.rows.set(keyOf(row), row);
       }
