@@ -84,11 +84,12 @@ Or start `starloom inspect --serve`, which writes each verdict into the table as
 def inspect_files(config: FilterQualityConfig, request: InspectionRequest, settings: Settings) -> Inspected:
     """Draw files from the published raw_files and write the page; equal requests, files and verdicts give equal pages.
 
-    MissingInputError if raw_files is not made yet, ParamsError for a language or number that cannot be, SourceError
+    MissingInputError if raw_files is not made yet, ParamsError for a part of the request that cannot be, SourceError
     for a table of verdicts that is wrong, EmptyArtifactError if there is nothing to show.
     """
     table = _table_of(config, settings)
-    _check(request)
+    page = request.page or settings.reports_dir / "inspection" / "index.html"
+    _check(request, page)
     record = _record(settings)
     raw_files = settings.artifacts_dir / _ARTIFACT
     seed = config.seed if request.seed is None else request.seed
@@ -108,7 +109,6 @@ def inspect_files(config: FilterQualityConfig, request: InspectionRequest, setti
                 f"{_ARTIFACT} holds no file of {wanted}; ask for another language, or collect some"
             )
         reviewer = _reviewer_of(settings.workspace) if request.reviewer is None else request.reviewer
-        page = request.page or settings.reports_dir / "inspection" / "index.html"
         facts = PageFacts(seed, str(config.inspection_file), reviewer, table.rows(), config)
         with Highlighter(settings.workers or usable_processors()) as highlighter:
             write_page(page, sample, facts, highlighter)
@@ -161,7 +161,9 @@ def _name(row: Inspection) -> str:
     return f"{row.language} {row.extension or '(no ending)'}"
 
 
-def _check(request: InspectionRequest) -> None:
+def _check(request: InspectionRequest, page: Path) -> None:
+    if page.is_dir() or any(folder.exists() and not folder.is_dir() for folder in page.parents):
+        raise ParamsError(f"--page {page} cannot be written as a file; name one that may be, for example page.html")
     if not 1 <= request.files_per_extension <= MAX_MEASURED:
         raise ParamsError(f"--files {request.files_per_extension} cannot be used; write 1 to {MAX_MEASURED}")
     for name in sorted(request.languages - _KNOWN):

@@ -57,12 +57,15 @@ def write_page(path: Path, sample: Sample, facts: PageFacts, highlighter: Highli
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
     with storage_errors_told(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("w", encoding="utf-8", newline="\n") as page:
-            page.write(_head(sample, facts))
-            for number, payload in enumerate(_payloads(sample, highlighter)):
-                page.write(f'<script id="files-{number}" type="text/plain">{payload}</script>\n')
-            page.write(_END)
-        unfinished.replace(path)
+        try:
+            with unfinished.open("w", encoding="utf-8", newline="\n") as page:
+                page.write(_head(sample, facts))
+                for number, payload in enumerate(_payloads(sample, highlighter)):
+                    page.write(f'<script id="files-{number}" type="text/plain">{payload}</script>\n')
+                page.write(_END)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
 def _head(sample: Sample, facts: PageFacts) -> str:

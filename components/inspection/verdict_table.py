@@ -79,7 +79,10 @@ class VerdictTable:
         """
         if not file.is_file():
             raise SourceError(f"there is no file {file}; give the one that the page let you download")
-        found = read_inspections(file)
+        found = [
+            replace(row, reviewer=_one_line(row.reviewer), comment=_one_line(row.comment))
+            for row in read_inspections(file)
+        ]
         with self._held():
             before = self.rows()
             merged = merge_inspections(before, found)
