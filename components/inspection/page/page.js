@@ -155,7 +155,7 @@ const KEYS = {
 
 document.addEventListener("keydown", (event) => {
   const isTyping = event.target.matches("input:not([type=checkbox]), select");
-  if (event.key === "Escape") {
+  if (event.key === "Escape" || (event.key === "Enter" && event.target.matches("#verdict input"))) {
     if (isTyping) event.target.blur();
     else showList(false);
   }
@@ -167,7 +167,6 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-form.addEventListener("submit", (event) => { event.preventDefault(); document.activeElement.blur(); });
 form.addEventListener("change", (event) => { if (event.target.name) keepForm(); });
 for (const button of form.querySelectorAll("[data-verdict]")) button.onclick = () => judge(button.dataset.verdict);
 for (const button of byId("views").children) button.onclick = () => prefer({view: button.dataset.view});
