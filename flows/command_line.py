@@ -33,6 +33,8 @@ EPILOG = (
     "2 a mistake whose message says the mend; 130 interrupted."
 )
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     name="starloom",
     help="From source code to a served model in one lineage. A workspace is a directory with params.yaml and dvc.yaml; "
@@ -266,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        return int(app(arguments, standalone_mode=False) or 0)
+        code = int(app(arguments, standalone_mode=False) or 0)
     except StarloomError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -276,8 +278,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     except typer.Exit as leaving:
         return leaving.exit_code
     except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:  # typer gives it back for a Ctrl-C and says nothing
         print("interrupted; what was published stays, a training goes on where it was", file=sys.stderr)
-        return 130
+    return code
 
 
 def _enter() -> Settings:

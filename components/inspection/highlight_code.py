@@ -8,6 +8,7 @@ import json
 import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -200,17 +201,17 @@ _START_SECONDS = 60.0
 def _answer(pipe: Connection) -> None:
     """The life of a lexer's process: it says that it is there, then answers until nobody asks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started it ends it
-    pipe.send_bytes(b"ready")
-    while True:
-        try:
-            language, text = json.loads(pipe.recv_bytes())
-        except EOFError:
-            return
-        try:
-            marked = mark_text(CodeText(language, text))
-        except Exception:  # noqa: BLE001 - a lexer that trips over a text may raise anything; the text stays plain
-            marked = None
-        pipe.send_bytes(json.dumps(marked).encode())
+    with suppress(EOFError, OSError):  # until the other end is closed
+        pipe.send_bytes(b"ready")
+        while True:
+            pipe.send_bytes(json.dumps(_marked(*json.loads(pipe.recv_bytes()))).encode())
+
+
+def _marked(language: str, text: str) -> Marked | None:
+    try:
+        return mark_text(CodeText(language, text))
+    except Exception:  # noqa: BLE001 - a lexer that trips over a text may raise anything; the text stays plain
+        return None
 
 
 @cache

@@ -83,6 +83,18 @@ def test_commands_outside_a_workspace_say_so(workspace: Any, tmp_path: Path) -> 
     refused(workspace.starloom("status", STARLOOM_WORKSPACE=str(tmp_path)), "is no workspace: it has no params.yaml")
 
 
+def test_an_interrupted_command_says_what_stays(workspace: Any) -> None:
+    interrupted = (
+        "import sys, types; from flows.command_line import main\n"
+        "def read(): raise KeyboardInterrupt\n"
+        "sys.stdin = types.SimpleNamespace(read=read)\n"
+        "main(['complete', '-'])"
+    )
+    done = workspace.call(sys.executable, "-c", interrupted)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "interrupted; what was published stays, a training goes on where it was\n"
+
+
 def test_the_registry_without_its_server_is_told(workspace: Any, free_ports: dict[str, str]) -> None:
     refused(workspace.starloom("promote", **free_ports, MLFLOW_HTTP_REQUEST_MAX_RETRIES="1"), "`starloom up`")
 
