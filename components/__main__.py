@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +42,7 @@ def step(
     except KeyError as error:
         raise StarloomError(str(error.args[0])) from None
     events = _events()
-    with reporting_to(events or TerminalSink(row.name)):
+    with closing(TerminalSink(row.name)) as terminal, reporting_to(events or terminal):
         record = run_step(row, config, settings)
     if events:
         events.published(record)

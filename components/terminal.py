@@ -38,6 +38,11 @@ class TerminalSink:
             detail=self._detail,
         )
         if done == total:
+            self.close()
+
+    def close(self) -> None:
+        """Take the line away if work ended in the middle of it: it hides the cursor for as long as it moves."""
+        if self._task is not None:
             self._progress.remove_task(self._task)
             self._progress.stop()
             self._task = None

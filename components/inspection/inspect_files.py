@@ -4,7 +4,7 @@ import difflib
 import getpass
 import subprocess
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +93,7 @@ def inspect_files(config: FilterQualityConfig, request: InspectionRequest, setti
     record = _record(settings)
     raw_files = settings.artifacts_dir / _ARTIFACT
     seed = config.seed if request.seed is None else request.seed
-    with reporting_to(TerminalSink("inspect")):
+    with closing(TerminalSink("inspect")) as terminal, reporting_to(terminal):
         sample = sample_files(
             raw_files,
             rules_of(config, raw_files, settings.workspace),
