@@ -11,6 +11,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PEERS := .venv/.peers
 
 .PHONY: run test check fix bench clean
 
@@ -31,7 +32,7 @@ fix: $(INSTALLED)
 	@$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED)
+bench: $(PEERS)
 	@$(BIN)/python -m benchmarks
 
 clean:
@@ -57,4 +58,14 @@ $(INSTALLED): requirements.lock pyproject.toml
 	"$${uv[@]}" --no-deps "$${from[@]}" torch==2.13.0
 	"$${uv[@]}" --no-deps --require-hashes --requirements requirements.lock
 	"$${uv[@]}" --no-deps --editable .
+	touch $@
+
+# The peers of the benchmarks, beside what requirements.lock holds and nothing of that changed. Daft asks for an older
+# tqdm than DVC for its progress bars: that bound alone is overruled. To renew this lock:
+#   uv pip compile --generate-hashes --group bench --constraint requirements.lock --override <(echo 'tqdm>=4.67') \
+#     --custom-compile-command 'the command in the Makefile' -o benchmarks/requirements.lock
+$(PEERS): $(INSTALLED) benchmarks/requirements.lock
+	@echo "adding the peers of the benchmarks to .venv (once)"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --no-deps --require-hashes \
+	  --requirements benchmarks/requirements.lock
 	touch $@
