@@ -33,8 +33,10 @@ _BLANKS = b" \t\r\n\f\v\0"
 _QUOTES = b"\"'`"
 _MARKS = bytes(byte for byte in range(33, 127) if not chr(byte).isalnum())
 _TRIMMED: dict[Entity, tuple[bytes, bytes]] = {
-    entity: (_BLANKS + _MARKS, _BLANKS + _MARKS.replace(b"_", b"")) for entity in PERSONAL
-} | {"KEY": (_BLANKS + _QUOTES, _BLANKS + _QUOTES), "PASSWORD": (_BLANKS + _QUOTES, _BLANKS + _QUOTES)}
+    **dict.fromkeys(PERSONAL, (_BLANKS + _MARKS, _BLANKS + _MARKS.replace(b"_", b""))),
+    "KEY": (_BLANKS + _QUOTES, _BLANKS + _QUOTES),
+    "PASSWORD": (_BLANKS + _QUOTES, _BLANKS + _QUOTES),
+}
 """What does not belong to an entity at its left end and at its right. Marks may well belong to a key or a password."""
 
 

@@ -1,19 +1,15 @@
 """Replace secrets and personal data inside the text; no file is dropped for them.
 
 What counts as one stands in `secret_rules.py` and `personal_rules.py`; the trained tagger, where it is enabled, adds
-what nothing announces. A text is scanned again after its replacements until nothing more is found, so redacting twice
-equals redacting once whatever the rules look at around a span. Outside the spans no byte changes.
-
-Placeholders are StarCoder's (BigCode pii/ner/pii_redaction/utils.py): `<EMAIL>`, `<KEY>`, ..., and for an IP address
-one of five private ones of its family, given out in order of appearance so that up to five addresses stay different.
+what nothing announces. A text is scanned again after its replacements (`replaced_text.py`) until nothing more is found,
+so redacting twice equals redacting once whatever the rules look at around a span. Outside the spans no byte changes.
 """
 
 import hashlib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,32 +22,16 @@ import re2
 from components.redaction.config import RedactSecretsConfig
 from components.redaction.personal_rules import PERSONAL_RULES
 from components.redaction.pii_tagger import PiiTagger
+from components.redaction.replaced_text import Finding, ReplacedText
 from components.redaction.secret_rules import RULES, Entity, SecretRule, Span
 from components.redaction.tagged_rules import TAGGED_RULES
 from components.section import Summary
 from components.shard_map import Mapped, map_shards
+from components.store import digest_files, digest_of_files
 from components.tables import FilesCounts, text_buffers
 
 # The functions of this module are made when it is loaded, unseen by a type checker.
 _compute: Any = pyarrow.compute
-
-IPV4_REPLACEMENTS = (b"172.16.31.10", b"172.16.58.3", b"172.16.17.32", b"192.168.127.12", b"192.168.3.11")
-IPV6_REPLACEMENTS = (
-    b"fd00:c2b6:b24b:be67:2827:688d:e6a1:6a3b",
-    b"fd00:a516:7c1b:17cd:6d81:2137:bd2a:2c5b",
-    b"fc00:e968:6179::de52:7100",
-    b"fc00:db20:35b:7399::5",
-    b"fdf8:f53e:61e4::18",
-)
-
-PLACEHOLDERS: dict[Entity, bytes] = {
-    "email": b"<EMAIL>",
-    "key": b"<KEY>",
-    "password": b"<PASSWORD>",
-    "name": b"<NAME>",
-    "username": b"<USERNAME>",
-    "id": b"<ID>",
-}
 
 REDACTIONS: pa.Schema = pa.schema(
     [
@@ -78,16 +58,6 @@ class RedactSummary(Summary):
     """Both in alphabetical order; a rule that found nothing is left out."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One replaced span of a content, [start_byte, end_byte) before redaction, and what stands there now."""
-
-    start_byte: int
-    end_byte: int
-    rule: SecretRule
-    replacement: bytes
-
-
 _AUTOMATON_BYTES = 64 * 2**20
 """With less, the automaton of all rules is thrown away and begun anew every few megabytes."""
 
@@ -107,7 +77,8 @@ def run(
 
     A touched row has a new content, content_sha256 and size_bytes and keeps its file_id.
     """
-    function = partial(redact_batch, config=config, pii_tagger=str(pii_tagger))
+    tagger_digest = digest_of_files(digest_files(pii_tagger))
+    function = partial(redact_batch, config=config, pii_tagger=str(pii_tagger), tagger_digest=tagger_digest)
     outcome = map_shards(function, [permitted_files], out, work_dir)
     by_entity = dict.fromkeys(config.entities, 0) | _named(outcome.counts, "entity ")
     return RedactSummary(
@@ -118,9 +89,9 @@ def run(
     )
 
 
-def redact_batch(batch: pa.RecordBatch, config: RedactSecretsConfig, pii_tagger: str) -> Mapped:
+def redact_batch(batch: pa.RecordBatch, config: RedactSecretsConfig, pii_tagger: str, tagger_digest: str) -> Mapped:
     """The batch with its secrets replaced, and a row of REDACTIONS for each."""
-    redactor = _redactor(config.entities, config.min_key_entropy_bits, pii_tagger)
+    redactor = _redactor(config.entities, config.min_key_entropy_bits, pii_tagger, tagger_digest)
     data, starts = text_buffers(batch)
     originals = [data[start:end].tobytes() for start, end in pairwise(starts.tolist())]
     touched = np.zeros(batch.num_rows, dtype=np.bool_)
@@ -141,9 +112,12 @@ def redact_batch(batch: pa.RecordBatch, config: RedactSecretsConfig, pii_tagger:
     return Mapped(_with_contents(batch, touched, contents), counts=counts, tables=found)
 
 
-@cache
-def _redactor(entities: tuple[Entity, ...], min_key_entropy_bits: float, pii_tagger: str) -> "Redactor":
-    """One per process: compiling the patterns and loading the tagger take longer than a batch."""
+@lru_cache(maxsize=1)
+def _redactor(
+    entities: tuple[Entity, ...], min_key_entropy_bits: float, pii_tagger: str, tagger_digest: str
+) -> "Redactor":
+    """Made once per worker; the digest tells a tagger that was trained anew from the one loaded before."""
+    del tagger_digest
     return Redactor(entities, min_key_entropy_bits, PiiTagger.load(Path(pii_tagger)))
 
 
@@ -191,18 +165,19 @@ class Redactor:
 
     def redact(self, content: bytes) -> tuple[bytes, list[Finding]]:
         """The content with its secrets replaced, and what was replaced, in the order of the text."""
-        findings: list[Finding] = []
-        replacements: dict[bytes, bytes] = {}
-        text = content
+        replaced = ReplacedText(content)
+        lines: list[Span] = [(0, len(content))]
         # Ends: no rule accepts a replacement alone, so each round takes at least one more byte of the original.
-        while spans := self._spans(text):
-            findings = _merge(findings, spans, text, replacements)
-            text = _apply(content, findings)
-        return text, findings
+        while spans := self._spans(replaced.text, lines):
+            lines = replaced.replace(spans)
+        return replaced.text, replaced.findings
 
-    def _spans(self, text: bytes) -> list[tuple[Span, SecretRule]]:
-        """What the rules accept; of overlapping spans the first, then the longest, then the earlier rule."""
-        accepted = [*self._matched(text), *self._spotted(text)]
+    def _spans(self, text: bytes, lines: Sequence[Span]) -> list[tuple[Span, SecretRule]]:
+        """What the rules accept; of overlapping spans the first, then the longest, then the earlier rule.
+
+        Rules that stay on a line are asked of the given lines only: elsewhere nothing has changed since they were.
+        """
+        accepted = [*self._matched(text, lines), *self._spotted(text)]
         accepted.sort(key=lambda found: (found[0][0], -found[0][1]))
         chosen: list[tuple[Span, SecretRule]] = []
         for span, rule in accepted:
@@ -210,11 +185,11 @@ class Redactor:
                 chosen.append((span, rule))
         return chosen
 
-    def _matched(self, text: bytes) -> Iterator[tuple[Span, SecretRule]]:
+    def _matched(self, text: bytes, lines: Sequence[Span]) -> Iterator[tuple[Span, SecretRule]]:
         for rule, pattern in self._long:
             if rule.begins and rule.begins in text:
                 yield from self._checked(rule, pattern.finditer(text), text)
-        for start, end in self._suspect_lines(text):
+        for start, end in self._suspect_lines(text, lines):
             # Some rule matches here, so a Set without an answer has run out of memory: then each is asked.
             matching = sorted(self._which_short.Match(text[start:end]) or range(len(self._short)))
             for rule, pattern in (self._short[index] for index in matching):
@@ -226,18 +201,19 @@ class Redactor:
             if span is not None:
                 yield span, rule
 
-    def _suspect_lines(self, text: bytes) -> Iterator[Span]:
+    def _suspect_lines(self, text: bytes, lines: Sequence[Span]) -> Iterator[Span]:
         """Lines, with their ends, in which some rule matches; a match of these rules never leaves its line.
 
         A rule's match begins where the alternation's does, or inside it, so no other line can hold one.
         """
-        end = 0
-        while self._any_short is not None and (match := self._any_short.search(text, end)) is not None:
-            start = text.rfind(b"\n", 0, match.start()) + 1
-            end = text.find(b"\n", match.end()) + 1 or len(text)
-            yield start, end
-            if end == len(text):
-                return
+        if self._any_short is None:
+            return
+        for place, last in lines:
+            end = place
+            while end < last and (match := self._any_short.search(text, end, last)) is not None:
+                start = text.rfind(b"\n", 0, match.start()) + 1
+                end = text.find(b"\n", match.end()) + 1 or len(text)
+                yield start, end
 
     def _spotted(self, text: bytes) -> Iterator[tuple[Span, SecretRule]]:
         """What the tagger finds, held to the same checks; never what a replacement put there."""
@@ -260,59 +236,6 @@ def _options() -> Any:
     options.encoding = re2.Options.Encoding.LATIN1  # the pattern is over bytes
     options.max_mem = _AUTOMATON_BYTES
     return options
-
-
-def _merge(
-    earlier: list[Finding], spans: list[tuple[Span, SecretRule]], text: bytes, replacements: dict[bytes, bytes]
-) -> list[Finding]:
-    """Add spans of the redacted `text` to the findings; one that covers earlier findings takes their place."""
-    added = [
-        Finding(
-            _in_original(earlier, span[0], is_end=False),
-            _in_original(earlier, span[1], is_end=True),
-            rule,
-            _replacement(rule, text[slice(*span)], replacements),
-        )
-        for span, rule in spans
-    ]
-    untouched = [
-        old for old in earlier if all(old.end_byte <= new.start_byte or new.end_byte <= old.start_byte for new in added)
-    ]
-    return sorted([*untouched, *added], key=lambda finding: finding.start_byte)
-
-
-def _in_original(findings: list[Finding], position: int, *, is_end: bool) -> int:
-    """Where a position of the redacted text lies in the original; inside a replacement, at that end of its span."""
-    shift = 0
-    for finding in findings:
-        start = finding.start_byte - shift
-        end = start + len(finding.replacement)
-        if position <= start:
-            break
-        if position < end:
-            return finding.end_byte if is_end else finding.start_byte
-        shift = finding.end_byte - end
-    return position + shift
-
-
-def _replacement(rule: SecretRule, value: bytes, replacements: dict[bytes, bytes]) -> bytes:
-    """`replacements` remembers what each address of the document became."""
-    if rule.entity != "ip_address":
-        return PLACEHOLDERS[rule.entity]
-    pool = IPV6_REPLACEMENTS if b":" in value else IPV4_REPLACEMENTS
-    if value not in replacements:
-        given_out = sum(replacement in pool for replacement in replacements.values())
-        replacements[value] = pool[given_out % len(pool)]
-    return replacements[value]
-
-
-def _apply(content: bytes, findings: list[Finding]) -> bytes:
-    pieces: list[bytes] = []
-    end = 0
-    for finding in findings:
-        pieces += (content[end : finding.start_byte], finding.replacement)
-        end = finding.end_byte
-    return b"".join([*pieces, content[end:]])
 
 
 def _with_contents(batch: pa.RecordBatch, touched: Any, contents: list[bytes]) -> pa.RecordBatch:

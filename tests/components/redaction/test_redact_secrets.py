@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 
 import pyarrow.parquet as pq
 import pytest
@@ -10,12 +11,13 @@ from hypothesis import strategies as st
 
 from components.redaction import redact_secrets
 from components.redaction.config import RedactSecretsConfig
-from components.redaction.redact_secrets import IPV4_REPLACEMENTS, IPV6_REPLACEMENTS, REDACTIONS, Redactor
+from components.redaction.redact_secrets import REDACTIONS, Redactor
+from components.redaction.replaced_text import IPV4_REPLACEMENTS, IPV6_REPLACEMENTS, PLACEHOLDERS
 from components.tables import read_dropped, read_files
 
 ENTITIES = ("email", "ip_address", "key", "password", "name", "username", "id")
 REDACTOR = Redactor(ENTITIES, 3.0)
-PLACEHOLDERS = (*redact_secrets.PLACEHOLDERS.values(), *IPV4_REPLACEMENTS, *IPV6_REPLACEMENTS)
+REPLACEMENTS = (*PLACEHOLDERS.values(), *IPV4_REPLACEMENTS, *IPV6_REPLACEMENTS)
 
 # Neighbours of one another in every combination: what is replaced changes the surroundings of what is not.
 pieces = st.sampled_from(
@@ -72,7 +74,7 @@ def test_nothing_outside_the_reported_spans_changes(text):
         between = content[original : finding.start_byte]
         assert redacted[position : position + len(between)] == between
         position += len(between)
-        assert finding.replacement in PLACEHOLDERS
+        assert finding.replacement in REPLACEMENTS
         assert redacted[position : position + len(finding.replacement)] == finding.replacement
         position += len(finding.replacement)
         original = finding.end_byte
@@ -102,6 +104,30 @@ def test_a_span_that_only_shows_after_a_replacement_is_reported_where_it_stood()
     redacted, findings = REDACTOR.redact(text)
     assert redacted == b"<EMAIL> 172.16.31.10"
     assert [text[finding.start_byte : finding.end_byte] for finding in findings] == text.split()
+
+
+def test_a_list_of_addresses_that_show_one_after_another_takes_no_more_than_seconds():
+    """Each is a new one, seen only when the mailbox before it is gone; quadratic, it would take many minutes."""
+    lines = [f"version@acme.com 134.{n >> 16}.{n >> 8 & 255}.{n & 255}\n" for n in range(20_000)]
+    started = time.process_time()
+    redacted, findings = REDACTOR.redact("".join(lines).encode())
+    assert time.process_time() - started < 60
+    assert len(findings) == 40_000
+    assert redacted.splitlines()[:6] == [b"<EMAIL> " + IPV4_REPLACEMENTS[n % 5] for n in range(6)]
+
+
+def test_only_what_changed_is_looked_at_again():
+    """A line that lost something may show more; one that did not holds nothing new."""
+    hidden = "Author: Ada Nextpage_token='Xk9licenseP2vL5nQ8rT3w' " * 3
+    text = "".join(f"{hidden}line {n}\n" for n in range(300)).encode()
+    redacted, _ = REDACTOR.redact(text)
+    assert (
+        redacted
+        == "".join(f"{'Author: <NAME>_token=<KEY> ' * 3}line {n}\n" for n in range(300))
+        .replace("<KEY>", "'<KEY>'")
+        .encode()
+    )
+    assert REDACTOR.redact(redacted) == (redacted, [])
 
 
 def test_only_the_asked_entities_are_redacted():

@@ -1,20 +1,25 @@
 """The tagger: off by default and free, trainable in seconds at a toy size, exact to the byte, better than guessing."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.config import load_config
 from components.errors import CorruptArtifactError, EmptyArtifactError
+from components.redaction import redact_secrets
 from components.redaction.pii_examples import choose_code_files, examples_of
 from components.redaction.pii_labels import ENTITIES, LabelledSpan, labels_of, spans_of
 from components.redaction.pii_pieces import split_pieces
 from components.redaction.pii_tagger import PiiTagger, windows_of
 from components.redaction.train_pii_tagger import run
+from components.tables import read_files
 
 ROOT = Path(__file__).parents[3]
 TOY = {"num_layers": 1, "hidden_size": 48, "num_heads": 2, "feed_forward_size": 96, "context_length_tokens": 128}
@@ -96,6 +101,51 @@ def test_what_is_said_of_a_text_depends_on_that_text_alone(trained):
     for text, spans in zip(texts, together, strict=True):
         for span in spans:
             assert 0 <= span.start_byte < span.end_byte <= len(text)
+
+
+def redacted(table, tagger, place):
+    """The rows after redaction with all rules and the tagger, if there is one."""
+    section = load_config(ROOT / "params.yaml").redact_secrets
+    section = section.model_copy(update={"entities": (*section.entities, "username")})
+    (place / "out").mkdir(parents=True)
+    redact_secrets.run(section, permitted_files=table, pii_tagger=tagger, out=place / "out", work_dir=place / "work")
+    return place / "out"
+
+
+def rows_of(table):
+    return [row for batch in read_files(table) for row in batch.to_pylist()]
+
+
+def test_with_the_tagger_a_second_pass_changes_nothing_and_its_spans_are_told(trained, table_of, tmp_path):
+    (tagger, _), _, table = trained
+    planted = examples_of(choose_code_files(table, 60, 1), "train", 3, 20, 1)
+    files = table_of([{"content": example.text.decode()} for example in planted])
+    once = redacted(files, tagger, tmp_path / "once")
+    assert rows_of(redacted(once, tagger, tmp_path / "twice")) == rows_of(once)
+    found = pq.read_table(once / "redactions-00000.parquet").to_pylist()
+    assert len([row for row in found if row["rule"].startswith("tagged_")]) > 20
+    before = {row["file_id"]: row["content"].encode() for row in rows_of(files)}
+    for row in rows_of(once):
+        pieces, end = [], 0
+        for span in (span for span in found if span["file_id"] == row["file_id"]):
+            pieces.append(re.escape(before[row["file_id"]][end : span["start_byte"]]))
+            end = span["end_byte"]
+        pattern = rb"[^\n]+?".join([*pieces, re.escape(before[row["file_id"]][end:])])
+        assert re.fullmatch(pattern, row["content"].encode())
+
+
+def test_a_tagger_that_takes_the_place_of_another_is_the_one_that_is_asked(trained, table_of, tmp_path):
+    (tagger, _), _, table = trained
+    planted = examples_of(choose_code_files(table, 60, 1), "train", 3, 20, 1)
+    files = table_of([{"content": example.text.decode()} for example in planted])
+    place = tmp_path / "pii_tagger"
+    shutil.copytree(tagger, place)
+    tagged = rows_of(redacted(files, place, tmp_path / "tagged"))
+    shutil.rmtree(place)
+    place.mkdir()
+    run(load_config(ROOT / "params.yaml").train_pii_tagger, permitted_files=table, out=place)
+    by_rules = rows_of(redacted(files, place, tmp_path / "by_rules"))
+    assert by_rules == rows_of(redacted(files, place, tmp_path / "again")) != tagged
 
 
 def test_planting_keeps_the_code_and_knows_every_span(trained):
