@@ -19,6 +19,8 @@ from components.inspection.verdict_server import VerdictServer
 from components.inspection.verdict_table import VerdictTable
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+TIMEOUT_MS = 30_000  # a busy machine is slow, not wrong
+
 CODE = [
     {"path": f"src/part_{number}.py", "content": f"def f{number}():\n    return {number}\n" * 20} for number in range(8)
 ]
@@ -35,6 +37,7 @@ def browser() -> Iterator[Browser]:
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         pytest.skip(f"none of {', '.join(NAMES)} is installed; on Debian: apt-get install chromium")
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=program)
         yield chromium
@@ -61,7 +64,7 @@ class Watched:
 def watched(browser: Browser) -> Iterator[Watched]:
     """A fresh browser profile; what left the page or was complained of fails the test."""
     context = browser.new_context(viewport={"width": 1360, "height": 900}, accept_downloads=True)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(TIMEOUT_MS)
     one = Watched(context, context.new_page())
     context.on("request", lambda request: one.requests.append(request.url))
     context.on("page", lambda page: one.complaints.append(f"opened {page.url}"))
