@@ -5,9 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute
+from numpy.typing import NDArray
 
 from components.corpus.config import DeduplicateConfig
+
+_compute: Any = pyarrow.compute
 
 
 @dataclass(frozen=True)
@@ -45,18 +50,17 @@ def rule_of(config: DeduplicateConfig, kind: str, extension: str) -> ComparisonR
 _CHANGEABLE = ("ngram_tokens", "jaccard_threshold", "num_bands", "rows_per_band")
 
 
-def rows_by_rule(config: DeduplicateConfig, batch: pa.RecordBatch) -> Iterator[tuple[ComparisonRule, list[int]]]:
+def rows_by_rule(
+    config: DeduplicateConfig, batch: pa.RecordBatch
+) -> Iterator[tuple[ComparisonRule, NDArray[np.int64]]]:
     """The rows of a batch with `kind` and `extension` that each rule holds for; rows without a rule are left out."""
-    rows: dict[ComparisonRule, list[int]] = {}
-    known: dict[tuple[str, str], ComparisonRule | None] = {}
-    pairs = zip(batch.column("kind").to_pylist(), batch.column("extension").to_pylist(), strict=True)
-    for row, pair in enumerate(pairs):
-        if pair not in known:
-            known[pair] = rule_of(config, *pair)
-        rule = known[pair]
+    pairs = _compute.binary_join_element_wise(batch.column("kind"), batch.column("extension"), "\0").dictionary_encode()
+    rules = [rule_of(config, *pair.split("\0", 1)) for pair in pairs.dictionary.to_pylist()]
+    numbers = {rule: number for number, rule in enumerate(dict.fromkeys(rules))}
+    number_of_row = np.array([numbers[rule] for rule in rules], np.int64)[pairs.indices.to_numpy(zero_copy_only=False)]
+    for rule, number in numbers.items():
         if rule is not None:
-            rows.setdefault(rule, []).append(row)
-    yield from rows.items()
+            yield rule, np.flatnonzero(number_of_row == number)
 
 
 def max_bands(config: DeduplicateConfig) -> int:

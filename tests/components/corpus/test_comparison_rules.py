@@ -44,7 +44,7 @@ def test_rows_are_told_by_their_rule():
     places = [("file", ".py"), ("commit", ".py"), ("file", ".nb"), ("file", ".c"), ("issue", "")]
     kinds, extensions = zip(*places, strict=True)
     batch = pa.record_batch({"kind": kinds, "extension": extensions})
-    found = {(rule.kind, rule.ngram_tokens): rows for rule, rows in rows_by_rule(config, batch)}
+    found = {(rule.kind, rule.ngram_tokens): rows.tolist() for rule, rows in rows_by_rule(config, batch)}
     assert found == {("file", 5): [0, 3], ("file", 3): [2], ("issue", 5): [4]}
 
 
