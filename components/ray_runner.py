@@ -36,14 +36,15 @@ class RayRunner:
         self, function: Callable[[Item], Result], items: Sequence[Item], *, size_bytes: int | None = None
     ) -> Iterator[tuple[int, Result]]:
         """In the order of completion; WorkerError when a piece's workers die again and again, or Ray is gone."""
-        task: Any = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(function)
+        task: Any = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(_call)
+        shared: Any = ray.put(function)  # kept once for all pieces; Ray itself takes plain functions only
         waiting = list(enumerate(items))[::-1]
         running: dict[Any, int] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < 2 * self.num_workers:
                     index, item = waiting.pop()
-                    running[task.remote(item)] = index
+                    running[task.remote(shared, item)] = index
                 done, _ = ray.wait(list(running), num_returns=1)
                 for reference in done:
                     index = running.pop(reference)
@@ -58,6 +59,11 @@ class RayRunner:
         finally:
             for reference in running:
                 ray.cancel(reference, force=True)
+
+
+def _call(function: Callable[[Item], Result], item: Item) -> Result:
+    """What a worker does."""
+    return function(item)
 
 
 @contextmanager

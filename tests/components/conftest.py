@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sysconfig
 from collections.abc import Callable, Iterable, Sequence
@@ -12,9 +13,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from components.catalog import STEPS
+from components.config import PipelineConfig, load_config, parse_config
+from components.lineage import StepRecord, published_record
+from components.run_step import run_step
+from components.settings import Settings
 from components.tables import FilesWriter
 from data_contracts.columns import CODE_FILES
 
+ROOT = Path(__file__).parents[2]
 TableOf = Callable[..., Path]
 CorpusOf = Callable[[Sequence[tuple[str, str, str]]], Path]
 
@@ -172,10 +179,81 @@ class Repository:
         return self.root / ".git" / "objects" / object_id[:2] / object_id[2:]
 
 
+def _new_repository(root: Path) -> Path:
+    command = ["git", "init", "--quiet", "--initial-branch=main", str(root)]
+    subprocess.run(command, check=True, env={"PATH": os.environ["PATH"], **IDENTITY})
+    return root
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
     """An empty repository on the branch main."""
-    root = tmp_path / "repository"
-    command = ["git", "init", "--quiet", "--initial-branch=main", str(root)]
-    subprocess.run(command, check=True, env={"PATH": os.environ["PATH"], **IDENTITY})
-    return Repository(root)
+    return Repository(_new_repository(tmp_path / "repository"))
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A workspace in which every step before training was run."""
+
+    config: PipelineConfig
+    settings: Settings
+
+    def record(self, artifact: str) -> StepRecord:
+        """The record of one artifact."""
+        record = published_record(artifact, self.settings)
+        assert record is not None
+        return record
+
+    def copy(self, place: Path) -> "Corpus":
+        """The same in another place."""
+        shutil.copytree(self.settings.workspace, place)
+        return Corpus(self.config, Settings(workspace=place))
+
+
+@pytest.fixture(scope="session")
+def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """Some 200 documents of all kinds in many shards: files, near copies of some, notebooks, conversations, commits."""
+    workspace = tmp_path_factory.mktemp("corpus") / "workspace"
+    library = Path(sysconfig.get_path("stdlib"))
+    for package in ("json", "email", "http"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(library / package, workspace / "sources" / package, ignore=ignored)
+    for path in sorted((workspace / "sources/json").glob("*.py")):
+        changed = path.read_text("utf-8").replace("self", "this", 3)
+        (workspace / "sources" / f"copy_of_{path.name}").write_text(changed, "utf-8")
+    shutil.copytree(ROOT / "samples", workspace / "samples")
+    shutil.copy(ROOT / "opt_outs.yaml", workspace)
+    _write_history(Repository(_new_repository(workspace / "history")), library / "json" / "encoder.py")
+    corpus = Corpus(_small_config(), Settings(workspace=workspace))
+    for step in STEPS[: [step.name for step in STEPS].index("pretrain")]:
+        run_step(step, corpus.config, corpus.settings)
+    return corpus
+
+
+def _write_history(repository: Repository, model: Path) -> None:
+    """Commits of one file each, with a message that says what they change."""
+    lines = model.read_text("utf-8").splitlines(keepends=True)
+    for number in range(24):
+        text = "".join([*lines[: 40 + 5 * number], f"LIMIT_{number} = {number}  # of the part\n", *lines[60:]])
+        message = f"Raise the limit of part number {number} to a new value"
+        repository.commit({f"part_{number % 3}.py": text.encode()}, message)
+
+
+def _small_config() -> PipelineConfig:
+    """params.yaml with the small corpus as its sources, cut into many shards."""
+    raw = load_config(ROOT / "params.yaml").model_dump()
+    tree = {"kind": "directory", "repository": "python/cpython", "license": "Python-2.0", "exclude": []}
+    raw["ingest_sources"] |= {
+        "sources": [
+            tree | {"name": "tree", "path": "sources"},
+            tree | {"name": "notebooks", "path": "samples/notebooks", "license": "Apache-2.0"},
+        ],
+        "shard_bytes": 100_000,
+    }
+    raw["ingest_issues"]["shard_bytes"] = 4_000
+    raw["ingest_commits"] |= {"histories": [raw["ingest_commits"]["histories"][0] | {"path": "history"}]}
+    raw["ingest_commits"]["shard_bytes"] = 20_000
+    raw["filter_quality"]["keep_fraction_by_language"] = {"python": 0.9}
+    raw["redact_secrets"]["entities"] = [*raw["redact_secrets"]["entities"], "username"]
+    raw["train_tokenizer"]["vocab_size"] = 400
+    return parse_config(raw, "the small corpus")

@@ -1,21 +1,31 @@
 """Ray: a real cluster of several nodes on this machine, the same bytes as the local runner, a worker killed."""
 
 import os
+import shutil
 import signal
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pytest
 
+from components.catalog import STEPS, step_named
 from components.errors import WorkerError
 from components.ray_runner import ray_cluster
+from components.run_step import call_step, run_step
 from components.runner import InlineRunner, current_runner, use_runner
 from components.shard_map import Mapped, map_shards
+from components.store import digest_files, digest_of_files
 
 ray = pytest.importorskip("ray", reason="Ray is not installed for this Python")
 
 pytestmark = pytest.mark.slow
+
+WITH_A_RUNNER = ["ingest_issues", *(step.name for step in STEPS if step.resumable and step.name != "pretrain")]
+"""Steps that give their work to whatever runner there is."""
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +77,52 @@ def test_a_cluster_gives_the_local_bytes_though_a_worker_is_killed(address, tabl
     assert on_ray == local
     assert written(tmp_path / "ray/out") == written(tmp_path / "local/out")
     assert local.counts == {"files": 60}
+
+
+def kill_workers(at_work: str, kills: list[int], enough: threading.Event) -> None:
+    """Kill -9 a worker of our cluster that is at work, then another one each three seconds."""
+    while not enough.wait(0.01):
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if " ".join(process.cmdline()).startswith(at_work):
+                    process.kill()
+                    kills.append(process.pid)
+                    enough.wait(3)
+                    break
+
+
+def test_every_step_gives_the_local_digest_though_workers_are_killed(address, small_corpus, tmp_path):
+    """The steps that use a runner, each on the artifacts that the local runner made."""
+    kills, enough = list[int](), threading.Event()
+    killer = threading.Thread(target=kill_workers, args=("ray::_call", kills, enough))
+    digests = {}
+    with ray_cluster(address):
+        killer.start()
+        try:
+            for step in (step for step in STEPS if step.name in WITH_A_RUNNER):
+                (tmp_path / step.name / "out").mkdir(parents=True)
+                (tmp_path / step.name / "work").mkdir()
+                places = {"work_dir": tmp_path / step.name / "work"} if step.resumable else {}
+                places |= {"workspace": small_corpus.settings.workspace} if step.reads_sources else {}
+                inputs = {name: small_corpus.settings.artifacts_dir / name for name in step.inputs}
+                call_step(step, small_corpus.config, inputs, tmp_path / step.name / "out", **places)
+                digests[step.name] = digest_of_files(digest_files(tmp_path / step.name / "out"))
+        finally:
+            enough.set()
+            killer.join()
+    assert len(kills) >= 2
+    assert digests == {name: small_corpus.record(step_named(name).output).digest for name in WITH_A_RUNNER}
+
+
+def test_the_environment_asks_for_the_cluster_and_the_record_is_the_local_one(
+    address, small_corpus, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    corpus = small_corpus.copy(tmp_path / "workspace")
+    shutil.rmtree(corpus.settings.artifacts_dir / "unique_files")
+    on_ray = corpus.settings.model_copy(update={"runner": "ray"})
+    record = run_step(step_named("deduplicate"), corpus.config, on_ray)
+    assert record.identity() == small_corpus.record("unique_files").identity()
 
 
 def fail_at_three(number: int) -> int:
