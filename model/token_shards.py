@@ -135,7 +135,7 @@ class ShardWriter:
                 f"a document of split {split!r} holds the end-of-text id {END_OF_TEXT} inside; "
                 "encode special tokens in source text as plain text"
             )
-        return array.astype(TOKEN_DTYPE)
+        return array.astype(TOKEN_DTYPE, copy=False)
 
 
 class _OpenShard:
@@ -150,10 +150,10 @@ class _OpenShard:
 
     def append(self, document: NDArray[np.uint16]) -> None:
         """Write one document and its end-of-text."""
-        raw = document.tobytes() + END_OF_TEXT.to_bytes(TOKEN_DTYPE.itemsize, "little")
-        self._file.write(raw)
-        self._sha256.update(raw)
-        self.tokens += len(raw) // TOKEN_DTYPE.itemsize
+        for raw in (np.ascontiguousarray(document).data, END_OF_TEXT.to_bytes(TOKEN_DTYPE.itemsize, "little")):
+            self._file.write(raw)
+            self._sha256.update(raw)
+        self.tokens += len(document) + 1
         self._documents += 1
 
     def close(self) -> Shard:

@@ -70,7 +70,7 @@ def write_encoded(target: Path, documents: Iterable[EncodedDocument]) -> None:
     table: list[tuple[int, int, int, int]] = []
     with (growing / _IDS_FILE).open("wb") as file:
         for document in documents:
-            file.write(document.ids.astype(TOKEN_DTYPE).tobytes())
+            file.write(np.ascontiguousarray(document.ids, TOKEN_DTYPE).data)
             split = _SPLITS.index(document.split)
             table.append((split, len(document.ids), document.text_bytes, document.text_tokens))
     np.save(growing / _TABLE_FILE, np.array(table, np.int64).reshape(-1, 4), allow_pickle=False)
