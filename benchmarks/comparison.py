@@ -1,14 +1,12 @@
-"""What every benchmark shares: a row of the table, measuring two things in turns, and real source files to work on."""
+"""What every benchmark shares: a row of the table, and measuring several things in turns."""
 
+import importlib
 import statistics
-import sysconfig
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-SUFFIXES = (".py", ".pyi", ".c", ".h", ".cpp", ".js", ".ts", ".css", ".html", ".md", ".rst", ".json", ".yaml", ".sh")
-MAX_FILE_BYTES = 1_000_000
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -30,44 +28,76 @@ class Comparison:
         peer_amount = self.amount if self.peer_amount is None else self.peer_amount
         return self.amount / self.ours_seconds, peer_amount / self.peer_seconds
 
+    @property
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """What, ours, the peer's, the ratio, against whom."""
+        ours, peer = self.rates
+        return self.what, f"{ours:,.1f} {self.unit}", f"{peer:,.2f} {self.unit}", f"{ours / peer:.1f}x", self.peer
 
-def alternate(ours: Callable[[], object], peer: Callable[[], object], repetitions: int = 7) -> tuple[float, float]:
-    """Median CPU-seconds of each, measured in turns so that both meet the same machine; the first turn warms up."""
-    seconds: tuple[list[float], list[float]] = ([], [])
+
+@dataclass(frozen=True)
+class Finding:
+    """One row that is not about speed: what was looked at, and what came of it for us and for the peer."""
+
+    what: str
+    ours: str
+    peer: str
+    against: str
+
+    @property
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """As Comparison's; there is no ratio."""
+        return self.what, self.ours, self.peer, "", self.against
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something to be measured, how much it does, and who does it."""
+
+    name: str
+    amount: float
+    run: Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a work took, and what it gave the last time."""
+
+    seconds: float
+    """CPU-seconds of this process, all its threads and the system's part included; the median."""
+    result: Any
+
+
+def take_turns(works: Sequence[Callable[[], object]], repetitions: int) -> list[Measured]:
+    """Measure works in turns, so that all meet the same machine; the first turn warms up and does not count."""
+    seconds: list[list[float]] = [[] for _ in works]
+    results: list[object] = [None for _ in works]
     for repetition in range(repetitions + 1):
-        for work, taken in zip((ours, peer), seconds, strict=True):
+        for number, work in enumerate(works):
             started = time.process_time()
-            work()
+            results[number] = work()
             if repetition:
-                taken.append(time.process_time() - started)
-    return statistics.median(seconds[0]), statistics.median(seconds[1])
+                seconds[number].append(time.process_time() - started)
+    return [Measured(statistics.median(taken), result) for taken, result in zip(seconds, results, strict=True)]
 
 
-def source_texts(max_bytes: int) -> list[bytes]:
-    """Distinct real source files of the running Python and what is installed with it, UTF-8, up to so many bytes."""
-    texts: dict[bytes, None] = {}
-    size = 0
-    for path in _source_paths():
-        content = path.read_bytes()
-        if content in texts or not _is_utf8(content):
-            continue
-        if size + len(content) > max_bytes:
-            break
-        texts[content] = None
-        size += len(content)
-    return list(texts)
+def alternate(*works: Callable[[], object], repetitions: int = 7) -> tuple[float, ...]:
+    """Median CPU-seconds of each, measured in turns."""
+    return tuple(measured.seconds for measured in take_turns(works, repetitions))
 
 
-def _source_paths() -> Iterator[Path]:
-    for name in ("stdlib", "purelib"):
-        for path in sorted(Path(sysconfig.get_path(name)).rglob("*")):
-            if path.suffix in SUFFIXES and path.is_file() and 0 < path.stat().st_size <= MAX_FILE_BYTES:
-                yield path
+def against_peers(what: str, unit: str, ours: Work, peers: Sequence[Work], repetitions: int) -> list[Comparison]:
+    """A row for each peer, all from the same turns."""
+    seconds = alternate(ours.run, *(peer.run for peer in peers), repetitions=repetitions)
+    return [
+        Comparison(what, unit, ours.amount, peer.name, seconds[0], taken, peer.amount)
+        for peer, taken in zip(peers, seconds[1:], strict=True)
+    ]
 
 
-def _is_utf8(content: bytes) -> bool:
+def peer_module(name: str) -> Any:
+    """A library that only benchmarks use; a sentence and the end where it is not installed."""
     try:
-        content.decode()
-    except UnicodeDecodeError:
-        return False
-    return b"\0" not in content
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: the peer {name} cannot be loaded ({error}); `make bench` installs the peers")

@@ -1,23 +1,24 @@
-"""python -m benchmarks.decontamination: 3,000 texts looked for in real files, against a loop and an automaton.
+"""3,000 texts looked for in real files, against a substring loop and an automaton.
 
-The texts are docstrings and bodies of functions of Python's library; they are looked for in the packages of this
-environment. The loop is BigCode's (`decontamination/find_substrings.py`): the file in lower case, one `in` after the
-other, done at the first that is found. Ours finds every occurrence, in any layout, n-grams too, and tells the spans.
-CPU-seconds of one thread, medians over repetitions in turn.
+The texts are docstrings and bodies of functions of Python's library; they are looked for in Python files of the
+packages.
+
+    ours                everything: every occurrence in any layout, runs of 13 tokens too, all with spans; or whole
+                        texts alone, with spans
+    substring loop      BigCode's: the file in lower case, one `in` after the other, done at the first that is found
+    pyahocorasick       the file in lower case through one automaton of all texts, done at the first that is found
+
+A file that a peer finds must be among ours, or nothing is printed.
 """
 
 import ast
 import hashlib
-import statistics
-import sysconfig
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-import ahocorasick
 import pyarrow as pa
 
-from benchmarks.comparison import Comparison
+from benchmarks.comparison import Comparison, peer_module, take_turns
+from benchmarks.source_files import LIBRARY, PACKAGES, SourceFile, as_batch, megabytes, source_files
 from components.corpus.benchmark_search import BenchmarkSearch
 from components.corpus.config import DecontaminateConfig
 from components.corpus.folded_text import fold
@@ -31,82 +32,96 @@ REPETITIONS = 3
 CONFIG = DecontaminateConfig(recipe=1, min_match_chars=40, blanks="one_space", ngram_tokens=13, min_ngram_words=5)
 _MAX_FILE_BYTES = 200_000
 _MAX_TEXT_CHARS = 2_000
+_LIBRARY_BYTES = 10_000_000
 
 
 def compare() -> list[Comparison]:
-    """Ours against each peer on the same files; AssertionError if a peer finds a file that ours does not."""
-    texts = _functions_of_the_library()
-    files = _files_of_the_environment()
-    batch = pa.record_batch([pa.array(files, pa.large_string())], names=["content"])
-    ways: dict[str, Callable[[], set[int]]] = {
-        "everything": _everything(texts, batch),
-        "whole texts": _whole_texts(texts, batch),
-        "substring loop": _substring_loop(texts, files),
-        "pyahocorasick": _automaton(texts, files),
+    """A row for both scopes and each peer; AssertionError if a peer finds a file that ours does not."""
+    texts, files = library_texts(NUM_TEXTS), searched_files(SEARCHED_BYTES)
+    batch = as_batch(files)
+    works = {
+        "everything": everything_work(texts, batch),
+        "whole": whole_texts_work(texts, batch),
+        "substring loop": substring_work(texts, files),
+        "pyahocorasick": automaton_work(texts, files),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(1 + REPETITIONS):
-        found: dict[str, set[int]] = {}
-        for name, search in ways.items():
-            started = time.process_time()
-            found[name] = search()
-            seconds[name].append(time.process_time() - started)
-        assert found["substring loop"] == found["pyahocorasick"] <= found["whole texts"] <= found["everything"]
-    taken = {name: statistics.median(each[1:]) for name, each in seconds.items()}  # the first turn warms up
-    amount = sum(len(file.encode()) for file in files)
-    scopes = {"everything": f"{len(texts):,} texts and their 13-grams", "whole texts": f"{len(texts):,} texts whole"}
+    measured = dict(zip(works, take_turns(list(works.values()), REPETITIONS), strict=True))
+    found = {name: each.result for name, each in measured.items()}
+    assert found["substring loop"] == found["pyahocorasick"] <= found["whole"] <= found["everything"]
+    scopes = {"everything": f"{len(texts):,} texts and their 13-grams", "whole": f"{len(texts):,} texts whole"}
     return [
-        Comparison(f"decontamination, {what}, with spans", "bytes/s", amount, peer, taken[ours], taken[peer])
-        for ours, what in scopes.items()
+        Comparison(
+            f"decontamination, {told}, {len(files)} files, spans",
+            "MB/s",
+            megabytes(files),
+            peer,
+            measured[ours].seconds,
+            measured[peer].seconds,
+        )
+        for ours, told in scopes.items()
         for peer in ("substring loop", "pyahocorasick")
     ]
 
 
-def _everything(texts: list[str], batch: pa.RecordBatch) -> Callable[[], set[int]]:
-    rows = [
-        ProblemRow(str(number), "library", (ProblemText("docstring", text),), None) for number, text in enumerate(texts)
-    ]
-    search = BenchmarkSearch(rows, CONFIG)
+def everything_work(texts: Sequence[str], batch: pa.RecordBatch) -> Callable[[], set[int]]:
+    """The rows that share a whole text or a run of tokens, as the step finds them."""
+    search = BenchmarkSearch(problems(texts), CONFIG)
     return lambda: set(search.overlaps(batch).rows.tolist())
 
 
-def _whole_texts(texts: list[str], batch: pa.RecordBatch) -> Callable[[], set[int]]:
+def problems(texts: Sequence[str]) -> list[ProblemRow]:
+    return [
+        ProblemRow(str(number), "library", (ProblemText("docstring", text),), None) for number, text in enumerate(texts)
+    ]
+
+
+def whole_texts_work(texts: Sequence[str], batch: pa.RecordBatch) -> Callable[[], set[int]]:
+    """The rows that hold a text whole."""
     search = StringSearch(*fold(*text_buffers(pa.record_batch([pa.array(texts, pa.large_string())], ["content"]))))
     return lambda: set(search.occurrences(*fold(*text_buffers(batch))).rows.tolist())
 
 
-def _substring_loop(texts: list[str], files: list[str]) -> Callable[[], set[int]]:
-    lowered = [text.lower() for text in texts]
-
-    def search() -> set[int]:
-        return {row for row, file in enumerate(map(str.lower, files)) if any(text in file for text in lowered)}
-
-    return search
+def substring_work(texts: Sequence[str], files: Sequence[SourceFile]) -> Callable[[], set[int]]:
+    lowered, contents = [text.lower() for text in texts], [file.content.decode() for file in files]
+    return lambda: {
+        row for row, content in enumerate(map(str.lower, contents)) if any(text in content for text in lowered)
+    }
 
 
-def _automaton(texts: list[str], files: list[str]) -> Callable[[], set[int]]:
-    automaton = ahocorasick.Automaton()
+def automaton_work(texts: Sequence[str], files: Sequence[SourceFile]) -> Callable[[], set[int]]:
+    automaton = peer_module("ahocorasick").Automaton()
     for text in texts:
         automaton.add_word(text.lower(), True)
     automaton.make_automaton()
-
-    def search() -> set[int]:
-        return {row for row, file in enumerate(files) if any(found for _, found in automaton.iter(file.lower()))}
-
-    return search
-
-
-def _functions_of_the_library() -> list[str]:
-    """Different docstrings and bodies, chosen by their hash."""
-    texts = {
-        text.strip()
-        for source in _sources(Path(sysconfig.get_path("stdlib")), limit_bytes=10_000_000)
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.FunctionDef)
-        for text in (ast.get_docstring(node, clean=False), _body(source, node))
-        if text is not None and CONFIG.min_match_chars < len(" ".join(text.split())) and len(text) < _MAX_TEXT_CHARS
+    contents = [file.content.decode() for file in files]
+    return lambda: {
+        row for row, content in enumerate(contents) if any(found for _, found in automaton.iter(content.lower()))
     }
-    return sorted(texts, key=lambda text: hashlib.sha256(text.encode()).digest())[:NUM_TEXTS]
+
+
+def searched_files(max_bytes: int) -> list[SourceFile]:
+    return source_files(max_bytes, places=(PACKAGES,), suffixes=(".py",), max_file_bytes=_MAX_FILE_BYTES)
+
+
+def library_texts(num_texts: int) -> list[str]:
+    """Different docstrings and bodies of functions, chosen by their hash."""
+    files = source_files(_LIBRARY_BYTES, places=(LIBRARY,), suffixes=(".py",), max_file_bytes=_MAX_FILE_BYTES)
+    texts = {text for file in files for text in _texts_of(file.content.decode())}
+    return sorted(texts, key=lambda text: hashlib.sha256(text.encode()).digest())[:num_texts]
+
+
+def _texts_of(source: str) -> list[str]:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):  # the library has files of bad code for its own tests
+        return []
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    found = [text for each in functions for text in (ast.get_docstring(each, clean=False), _body(source, each)) if text]
+    return [
+        text.strip()
+        for text in found
+        if CONFIG.min_match_chars < len(" ".join(text.split())) and len(text) < _MAX_TEXT_CHARS
+    ]
 
 
 def _body(source: str, function: ast.FunctionDef) -> str | None:
@@ -114,25 +129,3 @@ def _body(source: str, function: ast.FunctionDef) -> str | None:
     if not statements:
         return None
     return "\n".join(source.splitlines()[statements[0].lineno - 1 : statements[-1].end_lineno])
-
-
-def _files_of_the_environment() -> list[str]:
-    return list(_sources(Path(sysconfig.get_path("purelib")), SEARCHED_BYTES))
-
-
-def _sources(root: Path, limit_bytes: int) -> Iterator[str]:
-    """Python files that parse, in the order of their paths' hashes."""
-    paths = (path for path in root.rglob("*.py") if "site-packages" not in path.relative_to(root).parts)
-    done = 0
-    for path in sorted(paths, key=lambda path: hashlib.sha256(path.relative_to(root).as_posix().encode()).digest()):
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            continue
-        try:
-            source = path.read_text(encoding="utf-8")
-            ast.parse(source)
-        except (UnicodeDecodeError, SyntaxError, ValueError):
-            continue
-        done += len(source.encode())
-        if done > limit_bytes:
-            return
-        yield source

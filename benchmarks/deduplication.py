@@ -1,69 +1,136 @@
-"""Near-deduplication from Parquet to the verified selection, against rensa's R-MinHash with a band index in Python.
+"""Near-deduplication from Parquet, against datatrove, rensa's R-MinHash and Daft's minhash.
 
-Ours reads the table, hashes, joins, verifies and writes; the peer is given texts that lie in memory, and neither
-verifies nor writes. The same 5-grams of tokens, 256 permutations, 25 bands of 10.
+The same files, 5-grams of tokens, 25 bands of 10 permutations. What each side does:
+
+    ours        reads, signs, joins the bands, verifies every pair by exact Jaccard, selects stars; survives a kill
+    datatrove   reads, signs, joins the bands, connected components, reads again and drops; verifies nothing
+    rensa       reads, signs, joins the bands; verifies and selects nothing
+    Daft        reads, signs; nothing else
+
+None writes the files that stay; the step's own writing is part of `whole_pipeline`. The peers are in their fast mode:
+datatrove cuts tokens by space, without spaCy, leaves out what it can of its normalization and hashes with xxHash; rensa
+makes one matrix of all signatures; Daft runs natively, one expression from the file to the signatures, with xxHash.
+Tokens are runs of ASCII letters, digits and underscores; datatrove has a list of punctuation instead, close to that.
 """
 
-import hashlib
 import re
 import tempfile
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from io import StringIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import pyarrow.parquet as pq
 
-from benchmarks.comparison import Comparison, alternate, source_texts
+from benchmarks.comparison import Comparison, Work, against_peers, peer_module
+from benchmarks.source_files import at_most, megabytes, source_files, write_table
 from components.config import load_config
 from components.corpus import deduplicate
-from components.tables import FilesWriter
-from data_contracts.columns import CODE_FILES
 
 ROOT = Path(__file__).parents[1]
 SAMPLE_BYTES = 100_000_000
-PEER_BYTES = 8_000_000
-TOKEN = re.compile(r"[A-Za-z_0-9]+")
-PERMUTATIONS, BANDS, ROWS = 256, 25, 10
+RENSA_BYTES, DATATROVE_BYTES = 20_000_000, 5_000_000
+REPETITIONS = 3
+CONFIG = load_config(ROOT / "params.yaml").deduplicate
+BANDS, ROWS = CONFIG.num_bands, CONFIG.rows_per_band
+TOKEN = re.compile(r"[A-Za-z0-9_]+")
 
 
 def compare() -> list[Comparison]:
-    """One row."""
-    import rensa  # noqa: PLC0415 - a peer, installed for `make bench` alone
+    """A row for each peer."""
+    files = source_files(SAMPLE_BYTES)
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
 
-    texts = source_texts(SAMPLE_BYTES)
-    step = max(1, sum(map(len, texts)) // PEER_BYTES)
-    few = [text.decode() for text in texts[::step]]
-    with tempfile.TemporaryDirectory() as place:
-        table = _table(texts, Path(place) / "table")
-        runs = iter(range(1_000_000))
+        def work(who: str, make: Callable[[Path, Path], Callable[[], object]], max_bytes: int) -> Work:
+            chosen = at_most(max_bytes, files)
+            return Work(who, megabytes(chosen), make(write_table(chosen, place / who.partition(" ")[0]), place))
 
-        def ours() -> None:
-            out, work = Path(place) / f"out{next(runs)}", Path(place) / f"work{next(runs)}"
-            out.mkdir()
-            config = load_config(ROOT / "params.yaml").deduplicate
-            deduplicate.run(config, redacted_files=table, out=out, work_dir=work)
-
-        seconds = alternate(ours, lambda: _rensa(rensa, few), repetitions=3)
-    amounts = sum(map(len, texts)) / 1e6, sum(len(text.encode()) for text in few) / 1e6
-    what = "near-deduplication, 256 permutations, Parquet to Parquet, verified"
-    return [Comparison(what, "MB/s", amounts[0], "rensa R-MinHash, signatures and bands only", *seconds, amounts[1])]
+        ours = work("ours", our_work, SAMPLE_BYTES)
+        peers = [
+            work("datatrove, four stages", datatrove_work, DATATROVE_BYTES),
+            work("rensa R-MinHash and bands", rensa_work, RENSA_BYTES),
+            work("Daft minhash, signatures only", daft_work, SAMPLE_BYTES),
+        ]
+        return against_peers(f"near-duplicates among {len(files):,} files", "MB/s", ours, peers, REPETITIONS)
 
 
-def _rensa(rensa: Any, texts: list[str]) -> None:
-    index = rensa.RMinHashLSH(threshold=0.7, num_perm=BANDS * ROWS, num_bands=BANDS)
-    for number, text in enumerate(texts):
-        tokens = TOKEN.findall(text)
-        minhash = rensa.RMinHash(num_perm=BANDS * ROWS, seed=42)
-        minhash.update([" ".join(tokens[first : first + 5]) for first in range(len(tokens) - 4)])
-        index.insert(number, minhash)
+def our_work(table: Path, place: Path) -> Callable[[], deduplicate.Findings]:
+    """The step as it stands in params.yaml but for the writing; each call works in a new folder of `place`."""
+    runs = count()
+    return lambda: deduplicate.find_duplicates(CONFIG, table, place / f"ours-{next(runs)}")
 
 
-def _table(texts: list[bytes], place: Path) -> Path:
-    place.mkdir()
-    base = {"kind": "file", "source": "bench", "repository": "o/p", "extension": ".py", "language": "python"}
-    with FilesWriter(place) as writer:
-        for number, text in enumerate(texts):
-            digest = hashlib.sha256(text).hexdigest()
-            row = {"file_id": digest[:32], "content": text.decode(), "content_sha256": digest}
-            named = {"path": f"f{number}.py", "size_bytes": len(text)}
-            writer.keep(pa.RecordBatch.from_pylist([base | row | named], schema=CODE_FILES))
-    return place
+def rensa_work(table: Path, place: Path) -> Callable[[], list[bool]]:
+    """Which files share a band with another one."""
+    del place
+    rensa = peer_module("rensa")
+
+    def run() -> list[bool]:
+        texts = pq.read_table(table / "files-00000.parquet", columns=["content"]).column("content").to_pylist()
+        shingles = (_shingles(TOKEN.findall(text)) for text in texts)
+        matrix = rensa.RMinHash.digest_matrix_from_token_sets(shingles, BANDS * ROWS, CONFIG.seed)
+        index = rensa.RMinHashLSH(threshold=CONFIG.jaccard_threshold, num_perm=BANDS * ROWS, num_bands=BANDS)
+        return index.query_duplicate_flags_matrix_one_shot(matrix)
+
+    return run
+
+
+def _shingles(tokens: list[str]) -> list[str]:
+    return list(map(" ".join, zip(*(tokens[first:] for first in range(CONFIG.ngram_tokens)), strict=False)))
+
+
+def daft_work(table: Path, place: Path) -> Callable[[], object]:
+    """The signatures as an Arrow table."""
+    del place
+    daft, functions = peer_module("daft"), peer_module("daft.functions")
+    daft.set_runner_native()
+    content = functions.regexp_replace(daft.col("content"), "[^A-Za-z0-9_]+", " ")
+    signature = functions.minhash(
+        content, num_hashes=BANDS * ROWS, ngram_size=CONFIG.ngram_tokens, seed=CONFIG.seed, hash_function="xxhash"
+    )
+    return lambda: daft.read_parquet(f"{table}/files-*.parquet").select(signature.alias("signature")).to_arrow()
+
+
+def datatrove_work(table: Path, place: Path) -> Callable[[], list[str]]:
+    """Its four stages, called one after the other as its executor does; gives the ids of the files that stay."""
+    minhash, readers = peer_module("datatrove.pipeline.dedup.minhash"), peer_module("datatrove.pipeline.readers")
+    peer_module("loguru").logger.disable("datatrove")
+    kept_as_is = ("lowercase", "norm_numbers", "norm_weekdays", "norm_monthnames", "norm_unicode_diacritics")
+    words = peer_module("datatrove.utils.text").TextNormConfig(**dict.fromkeys(kept_as_is, False))
+    config = minhash.MinhashConfig(CONFIG.ngram_tokens, BANDS, ROWS, CONFIG.seed, words)
+    runs = count()
+
+    def documents() -> Any:
+        reader = readers.ParquetReader(
+            str(table), glob_pattern="files-*.parquet", text_key="content", id_key="file_id", read_metadata=False
+        )
+        return reader.run()
+
+    def run() -> list[str]:
+        signatures, pairs, removed = (str(place / f"datatrove-{next(runs)}") for _ in range(3))
+        minhash.MinhashDedupSignature(signatures, config, language=_spaces()).run(documents())
+        for rank in range(BANDS):
+            minhash.MinhashDedupBuckets(signatures, pairs, config=config).run(rank=rank, world_size=BANDS)
+        with redirect_stderr(StringIO()):  # its progress bar
+            minhash.MinhashDedupCluster(pairs, removed, config=config).run()
+        return [document.id for document in minhash.MinhashDedupFilter(removed).run(documents())]
+
+    return run
+
+
+def _spaces() -> Any:
+    """A tokenizer of datatrove's kind that cuts by space: the fastest there can be."""
+
+    class Spaces(peer_module("datatrove.utils.word_tokenizers").WordTokenizer):
+        def word_tokenize(self, text: str) -> list[str]:
+            return text.split()
+
+        def sent_tokenize(self, text: str) -> list[str]:
+            raise NotImplementedError
+
+        span_tokenize = sent_tokenize
+
+    return Spaces()

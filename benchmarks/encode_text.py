@@ -1,116 +1,97 @@
-"""python -m benchmarks.encode_text: ids of real files by our compiled encoder, against libraries with one thread.
+"""Ids of real files by our compiled encoder, against tokenizers, tiktoken and fastokens.
 
-A vocabulary of 49,152 entries is learned from real files, others are encoded. All must give the same ids, or nothing
-is printed. CPU-seconds, medians over repetitions in turn; our encoder remembers pieces, so it begins each turn with
-nothing remembered. tiktoken and fastokens are compared too where they are installed.
+A vocabulary of 49,152 entries is learned from some files, others are encoded. All must give the same ids, or nothing is
+printed. The texts lie in memory, as UTF-8 for ours and as strings for the peers; each gives ids text by text. Ours
+remembers pieces, so each turn begins with nothing remembered.
 """
 
-import importlib
-import importlib.util
-import os
-import statistics
-import sysconfig
-import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from benchmarks.comparison import Comparison
-from components.tokens.encoders import CompiledEncoder, as_text
+from benchmarks.comparison import Comparison, peer_module, take_turns
+from benchmarks.source_files import SourceFile, megabytes, source_files
+from components.tokens.encoders import CompiledEncoder
 from components.tokens.train_tokenizer import train_bpe
 from model.special_tokens import STARCODER
 from model.text_codec import bytes_of_letters
 
 VOCABULARY = 49_152
 """StarCoder's (arXiv 2305.06161, section 5.1)."""
-LEARNED_BYTES, ENCODED_BYTES = 24_000_000, 4_000_000
+LEARNED_BYTES, ENCODED_BYTES = 24_000_000, 6_000_000
 REPETITIONS = 3
-_ENDINGS = {".py", ".pyi", ".c", ".h", ".hpp", ".js", ".json", ".md", ".rst", ".txt", ".yaml", ".html", ".css"}
-_MAX_FILE_BYTES = 200_000
 
 PATTERN = r"\p{N}|'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?=\p{N})|\s+(?!\S)|\s+"
 """Single digits and GPT-2's pattern in one, as tiktoken takes it: space before a digit keeps its last character."""
 
+Encode = Callable[[], Sequence[Any]]
+
 
 def compare() -> list[Comparison]:
-    """Ours against each peer on the same files; AssertionError if any of them gives another id."""
-    os.environ.update(RAYON_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
-    learned, encoded = _real_files()
-    tokenizer = train_bpe(learned, VOCABULARY, 2)
+    """A row for each peer; AssertionError if any of them gives another id."""
+    files = source_files(LEARNED_BYTES + ENCODED_BYTES)
+    learned, encoded = divided(files)
+    tokenizer = learn([file.content.decode() for file in learned], VOCABULARY)
+    works = {
+        "ours": our_work(tokenizer, encoded),
+        "tokenizers encode_batch_fast": library_work(tokenizer, encoded),
+        "tiktoken encode_ordinary": tiktoken_work(tokenizer, encoded),
+        "fastokens encode_ordinary": fastokens_work(tokenizer, encoded),
+    }
+    measured = dict(zip(works, take_turns(list(works.values()), REPETITIONS), strict=True))
+    ours = measured.pop("ours")
+    for name, each in measured.items():
+        assert all(map(np.array_equal, ours.result, each.result)), f"{name} gives other ids"
+    what = f"BPE encode, {tokenizer.get_vocab_size():,} entries, {len(encoded):,} files, same ids"
+    return [
+        Comparison(what, "MB/s", megabytes(encoded), name, ours.seconds, each.seconds)
+        for name, each in measured.items()
+    ]
+
+
+def divided(files: Sequence[SourceFile]) -> tuple[list[SourceFile], list[SourceFile]]:
+    """Files to learn from, and the others, which are every so many."""
+    step = (LEARNED_BYTES + ENCODED_BYTES) // ENCODED_BYTES
+    return [file for number, file in enumerate(files) if number % step], list(files[::step])
+
+
+def learn(texts: Sequence[str], vocabulary: int) -> Tokenizer:
+    tokenizer = train_bpe(texts, vocabulary, 2)
     tokenizer.encode_special_tokens = True
-    peers = _peers(tokenizer)
-    seconds: dict[str, list[float]] = {name: [] for name in ("ours", *peers)}
-    for _ in range(1 + REPETITIONS):
-        ids: dict[str, Sequence[Any]] = {}
-        for name, encode in {"ours": _ours(tokenizer), **peers}.items():
-            started = time.process_time()
-            ids[name] = encode(encoded)
-            seconds[name].append(time.process_time() - started)
-        for name in peers:
-            assert all(map(np.array_equal, ids["ours"], ids[name])), f"{name} gives other ids"
-    medians = {name: statistics.median(taken[1:]) for name, taken in seconds.items()}  # the first turn warms up
-    what = f"BPE encode, {tokenizer.get_vocab_size():,} entries, {len(encoded)} files"
-    amount = sum(len(text.encode()) for text in encoded)
-    return [Comparison(what, "bytes/s", amount, name, medians["ours"], medians[name]) for name in peers]
+    return tokenizer
 
 
-def _ours(tokenizer: Tokenizer) -> Callable[[Sequence[str]], Sequence[Any]]:
-    encoder = CompiledEncoder(tokenizer)
+def our_work(tokenizer: Tokenizer, files: Sequence[SourceFile]) -> Encode:
+    encoders = iter([CompiledEncoder(tokenizer) for _ in range(1 + REPETITIONS)])
+    texts = [np.frombuffer(file.content, np.uint8) for file in files]
 
-    def encode(texts: Sequence[str]) -> Sequence[Any]:
-        encoded = encoder.encode([as_text(text) for text in texts])
+    def run() -> Sequence[Any]:
+        encoded = next(encoders).encode(texts)
         return [encoded.of(number) for number in range(len(texts))]
 
-    return encode
+    return run
 
 
-def _peers(tokenizer: Tokenizer) -> dict[str, Callable[[Sequence[str]], Sequence[Any]]]:
-    peers: dict[str, Callable[[Sequence[str]], Sequence[Any]]] = {
-        "tokenizers encode_batch_fast": lambda texts: [
-            each.ids for each in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        ]
+def library_work(tokenizer: Tokenizer, files: Sequence[SourceFile]) -> Encode:
+    texts = [file.content.decode() for file in files]
+    return lambda: [each.ids for each in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def tiktoken_work(tokenizer: Tokenizer, files: Sequence[SourceFile]) -> Encode:
+    byte_of = bytes_of_letters()
+    ranks = {
+        bytes(byte_of[letter] for letter in token): number
+        for token, number in tokenizer.get_vocab().items()
+        if number >= len(STARCODER)
     }
-    if importlib.util.find_spec("tiktoken"):
-        byte_of = bytes_of_letters()
-        ranks = {
-            bytes(byte_of[letter] for letter in token): number
-            for token, number in tokenizer.get_vocab().items()
-            if number >= len(STARCODER)
-        }
-        encoding: Any = importlib.import_module("tiktoken").Encoding(
-            "starcoder", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={}
-        )
-        peers["tiktoken encode_ordinary"] = lambda texts: [encoding.encode_ordinary(text) for text in texts]
-    if importlib.util.find_spec("fastokens"):
-        encoder: Any = importlib.import_module("fastokens").Tokenizer.from_json_str(tokenizer.to_str())
-        peers["fastokens encode_ordinary"] = lambda texts: [encoder.encode_ordinary(text).ids for text in texts]
-    return peers
+    encoding = peer_module("tiktoken").Encoding("starcoder", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={})
+    texts = [file.content.decode() for file in files]
+    return lambda: [encoding.encode_ordinary(text) for text in texts]
 
 
-def _real_files() -> tuple[list[str], list[str]]:
-    """Texts to learn from and others to encode: every fifth file of this Python and of what is installed for it."""
-    learned: list[str] = []
-    encoded: list[str] = []
-    rooms = {id(learned): LEARNED_BYTES, id(encoded): ENCODED_BYTES}
-    for number, text in enumerate(_texts()):
-        part = encoded if number % 5 == 0 else learned
-        if rooms[id(part)] > 0:
-            part.append(text)
-            rooms[id(part)] -= len(text.encode())
-        if max(rooms.values()) <= 0:
-            break
-    return learned, encoded
-
-
-def _texts() -> Iterator[str]:
-    places = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "include")]
-    paths = sorted({path for place in places for path in place.rglob("*") if path.suffix in _ENDINGS})
-    for path in paths[:: max(1, len(paths) // 6_000)]:
-        if path.is_file() and path.stat().st_size <= _MAX_FILE_BYTES:
-            try:
-                yield path.read_text(encoding="utf-8")
-            except UnicodeDecodeError:
-                continue
+def fastokens_work(tokenizer: Tokenizer, files: Sequence[SourceFile]) -> Encode:
+    encoder = peer_module("fastokens").Tokenizer.from_json_str(tokenizer.to_str())
+    texts = [file.content.decode() for file in files]
+    return lambda: [encoder.encode_ordinary(text).ids for text in texts]

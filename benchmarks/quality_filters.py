@@ -1,24 +1,20 @@
-"""python -m benchmarks.quality_filters: StarCoder's quality filters on real files, ours against Polars expressions.
+"""StarCoder's quality filters on real files, against Polars expressions.
 
-Both take the same Arrow batches with the same limits for each file and give which files are kept; they must agree on
-all but a few in a thousand (a lone carriage return ends a line for us, and classes of letters differ a little), or
-nothing is printed. Pages of HTML are left out: no expression reads them. CPU-seconds of one thread, medians in turn.
+Both take the same Arrow batches. Ours looks up each file's limits, and gives the kept rows and, of each other file, the
+first rule that it fails with value and threshold. Polars is told each file's limits, and gives which files are kept, by
+one lazy query a batch. They must agree on all but a few in a thousand (a lone carriage return ends a line for us, and
+classes of letters differ a little), or nothing is printed. Pages of HTML are left out: no expression reads them.
 """
 
-import importlib
-import os
-import statistics
-import sysconfig
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from benchmarks.comparison import Comparison
+from benchmarks.comparison import Comparison, peer_module, take_turns
+from benchmarks.source_files import SUFFIXES, SourceFile, as_batch, megabytes, source_files
 from components.corpus.filter_quality import filter_batch
 from components.corpus.inspection_table import starcoder_inspections
 from components.corpus.language_selection import select_languages
@@ -26,41 +22,41 @@ from components.corpus.quality_config import FilterQualityConfig
 from components.corpus.quality_limits import limits_of_batch, verdicts_of
 from components.corpus.quality_presets import PRESETS
 from components.corpus.quality_rules import XML_DECLARATION, QualityRules
-from components.sources.languages import extension_of, language_of
-from data_contracts.columns import CODE_FILES
+from components.shard_map import Mapped
 
-SAMPLE_BYTES = 24_000_000
+SAMPLE_BYTES = 40_000_000
 REPETITIONS = 5
-BATCH_ROWS = 2000
+BATCH_ROWS = 2000  # a row group
 MIN_AGREEMENT = 0.995
-_ENDINGS = {".py", ".pyi", ".c", ".h", ".hpp", ".cpp", ".cu", ".js", ".json", ".md", ".rst", ".yaml", ".css"}
-_MAX_FILE_BYTES = 1_000_000
+NO_PAGES = [suffix for suffix in SUFFIXES if suffix != ".html"]
 
 
 def compare() -> list[Comparison]:
-    """Ours against Polars on the same batches; AssertionError if they keep other files."""
-    os.environ["POLARS_MAX_THREADS"] = "1"
-    polars = importlib.import_module("polars")
-    batches, rules = list(_batches()), _rules()
-    limits = [_limits(batch, rules) for batch in batches]
-
-    def ours() -> NDArray[np.bool_]:
-        kept = [set(filter_batch(batch, rules).kept.column("file_id").to_pylist()) for batch in batches]
-        pairs = zip(batches, kept, strict=True)
-        return np.array([file_id in found for batch, found in pairs for file_id in batch["file_id"].to_pylist()])
-
-    def peer() -> NDArray[np.bool_]:
-        return np.concatenate([_kept(polars, *each) for each in zip(batches, limits, strict=True)])
-
-    agreement = float(np.mean(ours() == peer()))
+    """One row; AssertionError if the two keep other files."""
+    files = source_files(SAMPLE_BYTES, suffixes=NO_PAGES)
+    batches, rules = batches_of(files), starcoder_rules()
+    ours, peer = take_turns([our_work(batches, rules), polars_work(batches, rules)], REPETITIONS)
+    agreement = float(np.mean(_is_kept(batches, ours.result) == np.concatenate(peer.result)))
     assert agreement >= MIN_AGREEMENT, f"the two agree on {agreement:.4f} of the files only"
-    seconds = _alternate(ours, peer)
-    files, size = sum(batch.num_rows for batch in batches), sum(sum(b["size_bytes"].to_pylist()) for b in batches)
-    what = f"StarCoder's quality filters, {files} files, agreement {agreement:.4f}"
-    return [Comparison(what, "bytes/s", size, f"Polars {polars.__version__} expressions", *seconds)]
+    what = f"StarCoder's quality filters, {len(files):,} files, agreement {agreement:.4f}"
+    return [Comparison(what, "MB/s", megabytes(files), "Polars expressions", ours.seconds, peer.seconds)]
 
 
-def _rules() -> QualityRules:
+def batches_of(files: Sequence[SourceFile]) -> list[pa.RecordBatch]:
+    return [as_batch(files[first : first + BATCH_ROWS]) for first in range(0, len(files), BATCH_ROWS)]
+
+
+def our_work(batches: Sequence[pa.RecordBatch], rules: QualityRules) -> Callable[[], list[Mapped]]:
+    """What the step makes of each batch."""
+    return lambda: [filter_batch(batch, rules) for batch in batches]
+
+
+def _is_kept(batches: Sequence[pa.RecordBatch], mapped: Sequence[Mapped]) -> NDArray[np.bool_]:
+    kept = {file_id for each in mapped for file_id in each.kept["file_id"].to_pylist()}
+    return np.array([file_id in kept for batch in batches for file_id in batch["file_id"].to_pylist()])
+
+
+def starcoder_rules() -> QualityRules:
     raw = PRESETS["starcoder"] | {
         "recipe": 1,
         "languages": {"select": "starcoder"},
@@ -72,6 +68,13 @@ def _rules() -> QualityRules:
     }
     config = FilterQualityConfig.model_validate(raw)
     return QualityRules(config, select_languages({}, config), verdicts_of([starcoder_inspections()]), None)
+
+
+def polars_work(batches: Sequence[pa.RecordBatch], rules: QualityRules) -> Callable[[], list[NDArray[np.bool_]]]:
+    """Which files of each batch are kept."""
+    polars = peer_module("polars")
+    limits = [_limits(batch, rules) for batch in batches]
+    return lambda: [_kept(polars, *each) for each in zip(batches, limits, strict=True)]
 
 
 def _limits(batch: pa.RecordBatch, rules: QualityRules) -> dict[str, NDArray[Any]]:
@@ -114,50 +117,3 @@ def _kept(pl: Any, batch: pa.RecordBatch, limits: dict[str, NDArray[Any]]) -> ND
         | (col("is_data") & ((col("chars") < 50) | (col("chars") > 5000) | (col("alphabetic") < 0.5)))
     )
     return measured.select(~fails).collect().to_series().to_numpy()
-
-
-def _batches() -> Iterator[pa.RecordBatch]:
-    rows = list(_real_files())
-    for start in range(0, len(rows), BATCH_ROWS):
-        yield pa.RecordBatch.from_pylist(rows[start : start + BATCH_ROWS], CODE_FILES)
-
-
-def _real_files() -> Iterator[dict[str, Any]]:
-    """Source files of the running Python's library and packages: every few of them, up to SAMPLE_BYTES."""
-    roots = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib")]
-    paths = [path for root in roots for path in sorted(root.rglob("*")) if path.suffix in _ENDINGS and path.is_file()]
-    left = SAMPLE_BYTES
-    for number, path in enumerate(paths[:: max(1, len(paths) // 4000)]):
-        data = path.read_bytes()
-        if not 0 < len(data) <= _MAX_FILE_BYTES or b"\0" in data:
-            continue
-        try:
-            content = data.decode("utf-8")
-        except UnicodeDecodeError:
-            continue
-        left -= len(data)
-        if left < 0:
-            return
-        yield dict.fromkeys(CODE_FILES.names) | {
-            "file_id": f"{number:032x}",
-            "kind": "file",
-            "content": content,
-            "content_sha256": "",
-            "size_bytes": len(data),
-            "source": "machine",
-            "repository": "machine/python",
-            "path": path.name,
-            "language": language_of(path.name, data[:256]),
-            "extension": extension_of(path.name),
-        }
-
-
-def _alternate(*works: Callable[[], object]) -> tuple[float, ...]:
-    """Median CPU-seconds of each, measured in turns so that all meet the same machine."""
-    seconds: list[list[float]] = [[] for _ in works]
-    for _ in range(REPETITIONS):
-        for work, taken in zip(works, seconds, strict=True):
-            started = time.process_time()
-            work()
-            taken.append(time.process_time() - started)
-    return tuple(statistics.median(taken) for taken in seconds)

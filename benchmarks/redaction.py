@@ -1,74 +1,98 @@
-"""Secrets and personal data with their spans: our rules against detect-secrets and against BigCode's regexes.
+"""Secrets and personal data with their spans, against detect-secrets and against BigCode's regexes.
 
-detect-secrets is asked as BigCode's pipeline asked it: a file in a temporary directory, its plugins, every finding. Its
-own verdicts on keys and BigCode's regexes for e-mail and addresses are what a StarCoder pipeline runs on each file.
+    ours              seven kinds; checks what the patterns catch, replaces it, and scans again until nothing is left
+    detect-secrets    as BigCode's pipeline asked it: a file in a temporary directory, its 18 plugins and filters; keys
+                      alone, told by their lines
+    BigCode's regexes e-mail, IPv4 and IPv6 addresses with their spans; the checks of what they catch are left out
+
+The texts lie in memory for all. The patterns are written anew from the papers' and the pipeline's descriptions.
 """
 
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.comparison import Comparison, alternate, source_texts
+from benchmarks.comparison import Comparison, Work, against_peers, peer_module
+from benchmarks.source_files import SourceFile, at_most, megabytes, source_files
 from components.redaction.redact_secrets import Redactor
 
 SAMPLE_BYTES = 40_000_000
-PEER_BYTES = 1_500_000
+DETECT_SECRETS_BYTES, REGEX_BYTES = 1_000_000, 4_000_000
 ROWS_AT_ONCE = 2_000  # a row group
+REPETITIONS = 3
+ENTITIES = ("email", "ip_address", "key", "password", "name", "username", "id")
+MIN_KEY_ENTROPY_BITS = 3.0
 
-# BigCode's patterns as the papers and the pipeline's notes describe them, written anew: a mailbox between delimiters,
-# four octets of 0 to 255 between delimiters, and eight groups of hex digits or a compressed form.
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})"
 _LEFT, _RIGHT = r"(?:^|[\b\s@?,!;:'\")(.])", r"(?:$|[\b\s@?,!;:'\")(.])"
-_EMAIL = re.compile(_LEFT + r"([^\s@,?!;:)(]+@[^\s@,?!;:)(]+\.[^\s@,?!;:)(.]{2,})" + _RIGHT)
-_IPV4 = re.compile(_LEFT + rf"((?:{_OCTET}\.){{3}}{_OCTET})" + _RIGHT)
 _GROUP = r"[0-9a-fA-F]{1,4}"
-_IPV6 = re.compile(rf"((?:{_GROUP}:){{7}}{_GROUP}|(?:{_GROUP}:){{1,7}}:|(?:{_GROUP}:){{1,6}}:{_GROUP})")
+PATTERNS = (
+    # A mailbox between delimiters; four octets between delimiters; eight groups of hex digits, or a compressed form.
+    re.compile(_LEFT + r"([^\s@,?!;:)(]+@[^\s@,?!;:)(]+\.[^\s@,?!;:)(.]{2,})" + _RIGHT),
+    re.compile(_LEFT + rf"((?:{_OCTET}\.){{3}}{_OCTET})" + _RIGHT),
+    re.compile(rf"((?:{_GROUP}:){{7}}{_GROUP}|(?:{_GROUP}:){{1,7}}:|(?:{_GROUP}:){{1,6}}:{_GROUP})"),
+)
+PLUGINS = (
+    *("ArtifactoryDetector", "AWSKeyDetector", "Base64HighEntropyString", "HexHighEntropyString"),
+    *("AzureStorageKeyDetector", "CloudantDetector", "DiscordBotTokenDetector", "GitHubTokenDetector"),
+    *("IbmCloudIamDetector", "IbmCosHmacDetector", "JwtTokenDetector", "MailchimpDetector", "NpmDetector"),
+    *("SendGridDetector", "SlackDetector", "SoftlayerDetector", "StripeDetector", "TwilioKeyDetector"),
+)
+FILTERS = ("is_likely_id_string", "is_potential_uuid", "is_sequential_string", "is_templated_secret")
 
 
 def compare() -> list[Comparison]:
-    """Two rows: against detect-secrets, and against the regexes."""
-    texts = source_texts(SAMPLE_BYTES)
-    few = _share(texts, PEER_BYTES)
-    redactor = Redactor(("email", "ip_address", "key", "password", "name", "username", "id"), 3.0)
-
-    def redact() -> None:
-        for first in range(0, len(texts), ROWS_AT_ONCE):
-            contents = texts[first : first + ROWS_AT_ONCE]
-            for row in redactor.suspects(contents):
-                redactor.redact(contents[row])
-
-    strings = [text.decode() for text in few]
-
-    def search() -> None:
-        for text in strings:
-            for pattern in (_EMAIL, _IPV4, _IPV6):
-                [match.span(1) for match in pattern.finditer(text)]
-
-    rows: list[Comparison] = []
-    megabytes, fewer = sum(map(len, texts)) / 1e6, sum(map(len, few)) / 1e6
-    for peer, work in (("detect-secrets, as BigCode asks it", _detect_secrets(few)), ("BigCode's regexes, re", search)):
-        seconds = alternate(redact, work, repetitions=3)
-        rows.append(Comparison("secrets and personal data, spans, 7 kinds", "MB/s", megabytes, peer, *seconds, fewer))
-    return rows
+    """A row for each peer."""
+    files = source_files(SAMPLE_BYTES)
+    few, some = at_most(DETECT_SECRETS_BYTES, files), at_most(REGEX_BYTES, files)
+    peers = [
+        Work("detect-secrets, as BigCode asks it", megabytes(few), detect_secrets_work(few)),
+        Work("BigCode's regexes, re", megabytes(some), regex_work(some)),
+    ]
+    what = f"secrets and personal data, 7 kinds, {len(files):,} files"
+    return against_peers(what, "MB/s", Work("ours", megabytes(files), our_work(files)), peers, REPETITIONS)
 
 
-def _share(texts: list[bytes], max_bytes: int) -> list[bytes]:
-    """Files from all over the sample, at most so many bytes."""
-    step = max(1, sum(map(len, texts)) // max_bytes)
-    return texts[::step]
+def our_work(files: Sequence[SourceFile]) -> Callable[[], int]:
+    """The rules as the step applies them; gives how many spans were replaced."""
+    redactor = Redactor(ENTITIES, MIN_KEY_ENTROPY_BITS)
+    contents = [file.content for file in files]
+
+    def run() -> int:
+        replaced = 0
+        for first in range(0, len(contents), ROWS_AT_ONCE):
+            together = contents[first : first + ROWS_AT_ONCE]
+            for row in redactor.suspects(together):
+                replaced += len(redactor.redact(together[row])[1])
+        return replaced
+
+    return run
 
 
-def _detect_secrets(texts: list[bytes]) -> Callable[[], None]:
-    from detect_secrets import SecretsCollection  # noqa: PLC0415 - a peer, installed for `make bench` alone
-    from detect_secrets.settings import default_settings  # noqa: PLC0415
+def regex_work(files: Sequence[SourceFile]) -> Callable[[], list[tuple[int, int]]]:
+    """The spans that the patterns catch."""
+    texts = [file.content.decode() for file in files]
+    return lambda: [match.span(1) for text in texts for each in PATTERNS for match in each.finditer(text)]
 
-    def scan() -> None:
-        with tempfile.TemporaryDirectory() as place, default_settings():
+
+def detect_secrets_work(files: Sequence[SourceFile]) -> Callable[[], int]:
+    """How many secrets it finds."""
+    detect_secrets, settings = peer_module("detect_secrets"), peer_module("detect_secrets.settings")
+    asked = {
+        "plugins_used": [{"name": name} for name in PLUGINS],
+        "filters_used": [{"path": f"detect_secrets.filters.heuristic.{name}"} for name in FILTERS],
+    }
+
+    def run() -> int:
+        found = 0
+        with tempfile.TemporaryDirectory() as place, settings.transient_settings(asked):
             path = Path(place) / "content.txt"
-            for text in texts:
-                path.write_bytes(text)
-                secrets = SecretsCollection()
+            for file in files:
+                path.write_bytes(file.content)
+                secrets = detect_secrets.SecretsCollection()
                 secrets.scan_file(str(path))
+                found += len(secrets.json())
+        return found
 
-    return scan
+    return run
