@@ -1,6 +1,6 @@
 """The contract of clean_files: what may be trained on, and nothing that was not collected."""
 
-from data_contracts.columns import CODE_FILES
+from data_contracts.columns import BENCHMARK_OVERLAPS, CODE_FILES
 from data_contracts.contract import Contract, ParquetRows, RowTotals, columns_of
 from data_contracts.expectations import Between, Equal, MatchesPattern, NotNull, UniqueKey
 from data_contracts.raw_files import (
@@ -12,6 +12,7 @@ from data_contracts.raw_files import (
     MAX_CHECKED_ROWS,
     SHARDS,
     WARN,
+    spans_of,
 )
 
 CLEAN_FILES = Contract(
@@ -51,6 +52,14 @@ CLEAN_FILES = Contract(
             ),
         ),
         DROPPED_ROWS,
+        spans_of(
+            "overlaps",
+            BENCHMARK_OVERLAPS,
+            ("repository", "path"),
+            NotNull(severity=BLOCK, column="benchmark", why="A hit names the benchmark that the file gives away."),
+            NotNull(severity=BLOCK, column="task_id", why="A hit names the problem that the file gives away."),
+            NotNull(severity=BLOCK, column="kind", why="A whole text and a run of tokens are told apart by it."),
+        ),
         RowTotals(
             name="against_unique_files",
             files=FILES,

@@ -159,3 +159,64 @@ COMMIT_CHANGES: pa.Schema = pa.schema(
     ]
 )
 """Columns of `changes-*.parquet`, one row per file that a commit changes."""
+
+REDACTIONS: pa.Schema = pa.schema(
+    [
+        pa.field("file_id", pa.string(), nullable=False),
+        # "email", "ip_address", "key", "password", "name", "username" or "id".
+        pa.field("entity", pa.string(), nullable=False),
+        # Where it stood in the content before redaction: UTF-8 bytes, the end excluded. The secret itself is not kept.
+        pa.field("start_byte", pa.int64(), nullable=False),
+        pa.field("end_byte", pa.int64(), nullable=False),
+        # Name of the rule.
+        pa.field("rule", pa.string(), nullable=False),
+    ]
+)
+"""Columns of `redactions-*.parquet`, in the order of the files, then of the text."""
+
+BENCHMARK_OVERLAPS: pa.Schema = pa.schema(
+    [
+        *(DROPPED_FILES.field(name) for name in ("file_id", "source", "repository", "path", "commit", "size_bytes")),
+        # The problem, as eval_problems names it.
+        pa.field("benchmark", pa.string(), nullable=False),
+        pa.field("task_id", pa.string(), nullable=False),
+        # Which text of the problem the file holds whole: "docstring", "canonical_solution", ...; or "ngram".
+        pa.field("kind", pa.string(), nullable=False),
+        # The span in the content's UTF-8 bytes: from start_byte on, up to and without end_byte.
+        pa.field("start_byte", pa.int64(), nullable=False),
+        pa.field("end_byte", pa.int64(), nullable=False),
+    ]
+)
+"""Columns of `overlaps-*.parquet`: one row per overlap of a dropped file with a benchmark, in the files' order."""
+
+EVAL_PROBLEMS: pa.Schema = pa.schema(
+    [
+        # Unique within its benchmark, for example "HumanEval/0".
+        pa.field("task_id", pa.string(), nullable=False),
+        # As collect_problems.problem_files has it; "starloom" for our own.
+        pa.field("benchmark", pa.string(), nullable=False),
+        # What it is for: "search" always, "evaluate" where the five columns after this one have a value.
+        pa.field("uses", pa.list_(pa.string()), nullable=False),
+        # As `components/sources/languages.py` spells it.
+        pa.field("language", pa.string(), nullable=True),
+        # What a model is given: imports, signature, docstring.
+        pa.field("prompt", pa.string(), nullable=True),
+        # What makes it a correct program when appended to the prompt.
+        pa.field("canonical_solution", pa.string(), nullable=True),
+        # A program that defines check(candidate); it raises if the candidate is wrong.
+        pa.field("test", pa.string(), nullable=True),
+        # Name of the function that is the candidate.
+        pa.field("entry_point", pa.string(), nullable=True),
+        # What gives the problem away, by kind: "docstring", "canonical_solution", "program", "question", ...
+        pa.field(
+            "texts",
+            pa.list_(
+                pa.struct(
+                    [pa.field("kind", pa.string(), nullable=False), pa.field("text", pa.string(), nullable=False)]
+                )
+            ),
+            nullable=False,
+        ),
+    ]
+)
+"""Columns of `problems.parquet`, rows by benchmark in the order they were collected, then as their file has them."""

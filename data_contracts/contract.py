@@ -24,7 +24,7 @@ class Column(_Frozen):
 
     name: str
     type: str
-    """As Arrow writes it, for example "int64"; of JSON: "string", "int64" or "double"."""
+    """As Arrow writes it, for example "int64"; of JSON: "string", "int64", "double" or "bool"."""
 
 
 class ParquetRows(_Frozen):
@@ -44,6 +44,8 @@ class ParquetRows(_Frozen):
     """Columns that tell a person which row it is."""
     max_rows: Annotated[int, Field(ge=1)]
     seed: int
+    optional: bool = False
+    """Whether no file at all is as good as files that hold it: a table that is written only where it has rows."""
     expectations: tuple[Expectation, ...]
 
     @property
@@ -115,7 +117,8 @@ class JsonRecords(_Frozen):
     """Records inside a JSON file, one row each; column `document` holds the file's name.
 
     `records` is the way to them: a plain word enters that member of an object, `{name}` enters every member
-    and puts its key into column `name`, `[]` enters every item of a list; empty is the document itself.
+    and puts its key into column `name`, `[]` enters every item of a list; empty is the document itself. A record that
+    is no object has one column, `value`.
     """
 
     kind: Literal["json_records"] = "json_records"
@@ -129,6 +132,8 @@ class JsonRecords(_Frozen):
     """A column that names files beside this one; `file_bytes` is their size on disk, null where there is none."""
     key: tuple[str, ...] = ("document",)
     """Columns that tell a person which row it is."""
+    optional: bool = False
+    """Whether no file is as good as one that holds it."""
     expectations: tuple[Expectation, ...]
 
     @property

@@ -5,7 +5,7 @@ Every one of them holds what `raw_files.py` asks of any table of files, and in a
 
 import pyarrow as pa
 
-from data_contracts.columns import CODE_FILES, COMMIT_CHANGES, ISSUE_THREADS
+from data_contracts.columns import CODE_FILES, COMMIT_CHANGES, ISSUE_THREADS, REDACTIONS
 from data_contracts.contract import Contract, ParquetRows, ParquetShards, RowTotals, View, columns_of
 from data_contracts.expectations import Between, Equal, Expectation, HasColumns, InSet, NotNull, SumBetween, UniqueKey
 from data_contracts.raw_files import (
@@ -17,6 +17,7 @@ from data_contracts.raw_files import (
     MAX_CHECKED_ROWS,
     SHARDS,
     WARN,
+    spans_of,
 )
 
 THREADS = "threads-*.parquet"
@@ -88,6 +89,19 @@ def _accounted(*upstream: str, files: str = FILES) -> RowTotals:
     )
 
 
+_REDACTED_SPANS = spans_of(
+    "redactions",
+    REDACTIONS,
+    ("file_id",),
+    InSet(
+        severity=BLOCK,
+        column="entity",
+        allowed=("email", "ip_address", "key", "password", "name", "username", "id"),
+        why="The card counts redactions by these words.",
+    ),
+)
+
+
 def _contract(artifact: str, promise: str, *views: View) -> Contract:
     return Contract(artifact=artifact, promise=promise, views=(*views, DROPPED_ROWS))
 
@@ -139,6 +153,7 @@ CORPUS_CONTRACTS: tuple[Contract, ...] = (
         "Every document is still there, without what names or endangers a person.",
         SHARDS,
         _rows(_ALL_KINDS),
+        _REDACTED_SPANS,
         _accounted("permitted_files"),
     ),
     _contract(

@@ -112,7 +112,7 @@ class InSet(_Expectation):
 
     kind: Literal["in_set"] = "in_set"
     column: str
-    allowed: Annotated[tuple[str | int, ...], Field(min_length=1)]
+    allowed: Annotated[tuple[str | bool | int, ...], Field(min_length=1)]
     at_least_fraction: Fraction = 1.0
 
     @property

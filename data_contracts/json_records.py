@@ -9,6 +9,8 @@ from data_contracts.contract import Column, JsonRecords, ListSum
 
 UNREADABLE = "unreadable"
 ABSENT = "absent"
+ITSELF = "value"
+"""The column of a record that is no object."""
 _MISSING = object()
 _MAX_NAME_CHARS = 255
 
@@ -67,6 +69,8 @@ def found_type(view: JsonRecords, document: Any, column: Column) -> str:
 
 
 def _member(record: Any, name: str, default: Any = None) -> Any:
+    if name == ITSELF and not isinstance(record, dict):
+        return record
     for step in name.split("."):
         if not isinstance(record, dict) or step not in record:
             return default
@@ -75,6 +79,8 @@ def _member(record: Any, name: str, default: Any = None) -> Any:
 
 
 def _typed(value: Any, kind: str) -> Any:
+    if kind == "bool":
+        return value if isinstance(value, bool) else None
     if kind == "string":
         return _text(value) if isinstance(value, str) else None
     if isinstance(value, bool) or not isinstance(value, int | float):

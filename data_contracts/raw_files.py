@@ -3,6 +3,8 @@
 What every table of source files owes is here too; `clean_files.py` builds on it.
 """
 
+import pyarrow as pa
+
 from data_contracts.columns import CODE_FILES, DROPPED_FILES
 from data_contracts.contract import Contract, ParquetRows, ParquetShards, columns_of
 from data_contracts.expectations import (
@@ -10,6 +12,7 @@ from data_contracts.expectations import (
     Expectation,
     HasColumns,
     MatchesPattern,
+    NeverAbove,
     NotNull,
     RowCountBetween,
     Severity,
@@ -128,6 +131,32 @@ DROPPED_ROWS = ParquetRows(
     ),
 )
 """What each dropped row owes."""
+
+
+def spans_of(name: str, columns: pa.Schema, key: tuple[str, ...], *own: Expectation) -> ParquetRows:
+    """The view of a table of spans in files, `NAME-*.parquet`, which is there only if there is one."""
+    return ParquetRows(
+        name=name,
+        files=f"{name}-*.parquet",
+        columns=columns_of(columns),
+        key=key,
+        max_rows=MAX_CHECKED_ROWS,
+        seed=0,
+        optional=True,
+        expectations=(
+            HasColumns(severity=BLOCK, why="Whoever asks what became of a file reads exactly these columns."),
+            NotNull(severity=BLOCK, column="file_id", why="A span without its file cannot be found again."),
+            Between(severity=BLOCK, column="start_byte", minimum=0, why="No text has a byte before its first."),
+            NeverAbove(
+                severity=BLOCK,
+                column="start_byte",
+                ceiling="end_byte",
+                why="A span that ends before it begins marks nothing.",
+            ),
+            *own,
+        ),
+    )
+
 
 RAW_FILES = Contract(
     artifact="raw_files",

@@ -16,7 +16,7 @@ from data_contracts.json_records import ABSENT, UNREADABLE, found_type, read_doc
 from data_contracts.parquet_files import Footer, choose_rows, empty_table, read_footers, read_rows
 
 STRUCTURE_KEY = ("file", "column")
-_JSON_TYPES = {"string": pa.string(), "int64": pa.int64(), "double": pa.float64()}
+_JSON_TYPES = {"string": pa.string(), "int64": pa.int64(), "double": pa.float64(), "bool": pa.bool_()}
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,12 @@ class ViewLoader:
                 else:
                     tables.append(table)
         structure = _structure(
-            [_parquet_finding(view.files, column.name, column.type, footers, unreadable) for column in view.columns]
+            [
+                (view.files, column.name, column.type, column.type)
+                if view.optional and not footers
+                else _parquet_finding(view.files, column.name, column.type, footers, unreadable)
+                for column in view.columns
+            ]
         )
         return LoadedView(view, pa.concat_tables(tables), structure, _total(footers))
 
@@ -102,6 +107,7 @@ class ViewLoader:
 
     def _load_json(self, view: JsonRecords) -> LoadedView:
         document, fault = read_document(self._dir / view.file)
+        fault = None if view.optional and fault == ABSENT else fault
         rows = rows_of(view, self._dir, document)
         types = {column.name: _JSON_TYPES[column.type] for column in view.columns}
         types |= {name: pa.int64() for name in ("file_bytes", *(total.name for total in view.sums))}

@@ -26,7 +26,7 @@ from components.markup import visible
 from components.section import Summary
 from components.shard_map import Mapped, map_shards
 from components.tables import FilesCounts, TableFormat, dropped_rows
-from data_contracts.columns import DROPPED_FILES
+from data_contracts.columns import BENCHMARK_OVERLAPS
 
 RULE = "benchmark_overlap"
 MATCH_CHARS = 120
@@ -38,23 +38,7 @@ _OF_FILE = ("file_id", "source", "repository", "path", "commit", "size_bytes")
 _UTF8_BYTES = 4
 """The most that a character takes."""
 
-OVERLAPS = TableFormat(
-    "overlaps",
-    pa.schema(
-        [
-            *(DROPPED_FILES.field(name) for name in _OF_FILE),
-            # The problem, as eval_problems names it.
-            pa.field("benchmark", pa.string(), nullable=False),
-            pa.field("task_id", pa.string(), nullable=False),
-            # Which text of the problem the file holds whole: "docstring", "canonical_solution", ...; or "ngram".
-            pa.field("kind", pa.string(), nullable=False),
-            # The span in the content's UTF-8 bytes: from start_byte on, up to and without end_byte.
-            pa.field("start_byte", pa.int64(), nullable=False),
-            pa.field("end_byte", pa.int64(), nullable=False),
-        ]
-    ),
-)
-"""One row per overlap of a dropped file with a benchmark, in the files' order; none if nothing overlaps."""
+OVERLAPS = TableFormat("overlaps", BENCHMARK_OVERLAPS)
 
 
 class DecontaminateSummary(Summary):

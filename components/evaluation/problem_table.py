@@ -14,33 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.errors import CorruptArtifactError
+from data_contracts.columns import EVAL_PROBLEMS
 
 EVALUATE, SEARCH = "evaluate", "search"
-_TEXT = pa.struct([pa.field("kind", pa.string(), nullable=False), pa.field("text", pa.string(), nullable=False)])
-
-EVAL_PROBLEMS: pa.Schema = pa.schema(
-    [
-        # Unique within its benchmark, for example "HumanEval/0".
-        pa.field("task_id", pa.string(), nullable=False),
-        # As collect_problems.problem_files has it; "starloom" for our own.
-        pa.field("benchmark", pa.string(), nullable=False),
-        # What it is for: "search" always, "evaluate" where the five columns after this one have a value.
-        pa.field("uses", pa.list_(pa.string()), nullable=False),
-        # As `components/sources/languages.py` spells it.
-        pa.field("language", pa.string(), nullable=True),
-        # What a model is given: imports, signature, docstring.
-        pa.field("prompt", pa.string(), nullable=True),
-        # What makes it a correct program when appended to the prompt.
-        pa.field("canonical_solution", pa.string(), nullable=True),
-        # A program that defines check(candidate); it raises if the candidate is wrong.
-        pa.field("test", pa.string(), nullable=True),
-        # Name of the function that is the candidate.
-        pa.field("entry_point", pa.string(), nullable=True),
-        # What gives the problem away, by kind: "docstring", "canonical_solution", "program", "question", ...
-        pa.field("texts", pa.list_(_TEXT), nullable=False),
-    ]
-)
-"""Columns of `problems.parquet`, rows by benchmark in the order they were collected, then as their file has them."""
 
 
 @dataclass(frozen=True)

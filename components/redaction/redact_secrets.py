@@ -29,23 +29,10 @@ from components.section import Summary
 from components.shard_map import Mapped, map_shards
 from components.store import digest_files, digest_of_files
 from components.tables import FilesCounts, text_buffers
+from data_contracts.columns import REDACTIONS
 
 # The functions of this module are made when it is loaded, unseen by a type checker.
 _compute: Any = pyarrow.compute
-
-REDACTIONS: pa.Schema = pa.schema(
-    [
-        pa.field("file_id", pa.string(), nullable=False),
-        # "email", "ip_address", "key", "password", "name", "username" or "id".
-        pa.field("entity", pa.string(), nullable=False),
-        # Where it stood in the content before redaction: UTF-8 bytes, the end excluded. The secret itself is not kept.
-        pa.field("start_byte", pa.int64(), nullable=False),
-        pa.field("end_byte", pa.int64(), nullable=False),
-        # Name of the rule.
-        pa.field("rule", pa.string(), nullable=False),
-    ]
-)
-"""Columns of `redactions-*.parquet`, in the order of the files, then of the text."""
 
 
 class RedactSummary(Summary):

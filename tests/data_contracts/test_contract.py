@@ -4,7 +4,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from components.catalog import STEPS
+from components.catalog import DATA_ARTIFACTS, STEPS
 from data_contracts.catalog import CONTRACTS, contract_for
 from data_contracts.contract import Column, Contract, JsonRecords, ParquetRows
 from data_contracts.expectations import Between, HasColumns, InSet, MatchesPattern, NotNull, RowCountBetween, Severity
@@ -33,6 +33,10 @@ def contract(*views):
 def test_every_contract_is_about_an_artifact_that_a_step_makes():
     assert set(CONTRACTS) <= {step.output for step in STEPS}
     assert all(contract_for(artifact).artifact == artifact for artifact in CONTRACTS)
+
+
+def test_every_artifact_of_the_corpus_has_a_contract():
+    assert [artifact for artifact in DATA_ARTIFACTS if contract_for(artifact) is None] == []
 
 
 def test_an_artifact_without_a_contract_has_none():
