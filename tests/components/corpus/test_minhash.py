@@ -43,8 +43,11 @@ def test_permutations_are_maps_one_to_one_that_only_the_seed_decides():
     sets=st.lists(st.lists(st.integers(0, 2**64 - 1), max_size=20), max_size=4),
     num_permutations=st.sampled_from([16, 17, 100]),
 )
-def test_signatures_are_the_smallest_images_modulo_two_to_the_32(sets, num_permutations):
-    """BigCode's second version lets 32-bit products overflow unseen; here the maps are meant modulo 2^32."""
+def test_products_of_32_bits_do_not_overflow_unseen_but_are_meant_modulo_two_to_the_32(sets, num_permutations):
+    """BigCode's second version takes an outer product in uint32 and a prime modulus: what it computes is another map.
+
+    Here the maps are odd factors modulo 2^32, one to one as they stand.
+    """
     factors, summands = maps = permutations(num_permutations, seed=7)
     hashes = np.array([value for members in sets for value in members], dtype=np.uint64)
     minima = signatures(hashes, np.cumsum([0, *map(len, sets)], dtype=np.int64), maps)

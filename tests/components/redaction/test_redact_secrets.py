@@ -3,6 +3,7 @@
 import hashlib
 import re
 import time
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -134,6 +135,22 @@ def test_only_the_asked_entities_are_redacted():
     text = b"jane@acme.com at host 52.2.144.13"
     assert Redactor(("email",), 3.0).redact(text)[0] == b"<EMAIL> at host 52.2.144.13"
     assert Redactor(("ip_address",), 3.0).redact(text)[0] == b"jane@acme.com at host 172.16.31.10"
+
+
+def test_no_model_is_loaded_for_a_match_and_no_document_is_written_to_a_temporary_file():
+    """The reference loads its gibberish model anew for every match and hands each document over in a file."""
+
+    def bytes_read_and_written():
+        counts = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+        return int(counts["rchar"]), int(counts["wchar"])
+
+    text = b"".join(b"token = 'Xk9mP2vL5nQ8rT3wY7z%d' # jane@acme.com\n" % number for number in range(1000))
+    REDACTOR.redact(text)
+    before = bytes_read_and_written()
+    assert len(REDACTOR.redact(text)[1]) == 2000
+    after = bytes_read_and_written()
+    assert after[0] - before[0] < 1000  # of /proc/self/io itself
+    assert after[1] == before[1]
 
 
 def test_the_library_of_python_is_redacted_sensibly(library_files):
