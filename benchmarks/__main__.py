@@ -1,42 +1,51 @@
-"""python -m benchmarks [NAME ...]: the measured comparisons, each against a peer in the same run.
+"""python -m benchmarks [NAME ...]: the measured comparisons, each against peers in the same run.
 
-CPU-seconds of one thread, medians over repetitions that alternate with the peer's; the ratios are what counts, the
+CPU-seconds of one thread, medians over repetitions that alternate with the peers'; the ratios are what counts, the
 absolute figures belong to the machine. The last results stand in benchmarks/README.md.
 """
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
-# Before any library starts its threads: one thread each, ours and the peers'.
-for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS"):
-    os.environ[variable] = "1"
-os.environ["TOKENIZERS_PARALLELISM"] = "false"
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
+from benchmarks.comparison import Comparison, Finding
 
-from benchmarks.comparison import Comparison  # noqa: E402
+MODULES = (
+    "deduplication",
+    "dedup_quality",
+    "quality_filters",
+    "redaction",
+    "decontamination",
+    "encode_text",
+    "whole_pipeline",
+    "network",
+)
+THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS")
+WIDTH = 180
 
-MODULES = ("quality_filters", "redaction", "deduplication", "decontamination", "encode_text", "network")
 
-
-def main(names: list[str]) -> None:
-    """Run the comparisons called so, or all, and print the table."""
+def main(names: Sequence[str]) -> None:
+    """Run the comparisons called so, or all, and print the table as Markdown."""
     unknown = sorted(set(names) - set(MODULES))
     if unknown:
         sys.exit(f"error: there is no benchmark {unknown[0]!r}; there are {', '.join(MODULES)}")
-    rows: list[Comparison] = []
+    # Before any library starts its threads: one thread each, ours and the peers'.
+    os.environ.update(dict.fromkeys(THREAD_SETTINGS, "1"), TOKENIZERS_PARALLELISM="false")
+    rows: list[Comparison | Finding] = []
     for name in names or MODULES:
+        print(f"measuring {name}", file=sys.stderr, flush=True)
         rows += import_module(f"benchmarks.{name}").compare()
-    table = Table(title="CPU-seconds, one thread, median", title_justify="left")
+    table = Table(box=box.MARKDOWN)
     for heading in ("what", "ours", "peer", "ratio", "against"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for row in rows:
-        ours, peer = row.rates
-        told = (f"{ours:,.1f} {row.unit}", f"{peer:,.2f} {row.unit}")
-        table.add_row(row.what, *told, f"{ours / peer:.1f}x", row.peer)
-    Console(width=150).print(table)
+        table.add_row(*row.cells)
+    Console(width=WIDTH).print(table)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ def starcoder_rules() -> QualityRules:
         "keep_fraction_by_language": {},
         "seed": 0,
         "content_model": "none",
+        "hidden_characters": "keep",
         "inspection_file": None,
     }
     config = FilterQualityConfig.model_validate(raw)

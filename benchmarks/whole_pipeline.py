@@ -39,7 +39,7 @@ Files = Sequence[SourceFile]
 
 @dataclass(frozen=True)
 class Peers:
-    """Who does a stage's work: several together as StarCoder's pipeline has it, and the fastest that does most of it."""
+    """Who does the work of a stage: several together as StarCoder's pipeline has it, or the fastest for most of it."""
 
     usual: tuple[Work, ...] = ()
     fastest: tuple[Work, ...] = ()
