@@ -79,7 +79,7 @@ def _repeated(keys: KeyRange, number: int, shards: Sequence[SignedShard]) -> NDA
     for signed in shards:
         sorted_keys, rows = signed.keys(number)
         chosen = keys.slice_of(sorted_keys)
-        found_keys.append(sorted_keys[chosen])
+        found_keys.append(sorted_keys[chosen].copy())  # a view would keep every shard mapped, and maps are few
         found_rows.append(rows[chosen].astype(np.int64) + signed.shard.first_row)
     all_keys, all_rows = np.concatenate(found_keys), np.concatenate(found_rows)
     order = np.argsort(all_keys, kind="stable")  # rows of equal keys stay in ascending order
