@@ -29,7 +29,7 @@ from components.tokens import tokenize_corpus
 from components.tokens.tokenizer_files import save_tokenizer
 
 ROOT = Path(__file__).parents[1]
-SAMPLE_BYTES = 40_000_000
+SAMPLE_BYTES, LEARNED_BYTES = 100_000_000, 24_000_000
 REPETITIONS = 3
 CONFIG = load_config(ROOT / "params.yaml")
 QUALITY = quality_filters.starcoder_rules()
@@ -129,8 +129,9 @@ def files_of(artifact: Path) -> list[SourceFile]:
 
 
 def prepare(place: Path, files: Files, vocabulary: int, num_texts: int) -> Prepared:
-    """A tokenizer learned from the files, texts of the library as benchmark problems, and nobody who opted out."""
-    tokenizer = encode_text.learn([file.content.decode() for file in files], vocabulary)
+    """A tokenizer learned from some of the files, the library's texts as problems, and nobody who opted out."""
+    learned = at_most(LEARNED_BYTES, files)
+    tokenizer = encode_text.learn([file.content.decode() for file in learned], vocabulary)
     texts = decontamination.library_texts(num_texts)
     for folder in ("tokenizer", "problems"):
         (place / folder).mkdir()
