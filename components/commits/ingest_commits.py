@@ -23,7 +23,7 @@ from components.sources.languages import extension_of, language_of
 from components.sources.licenses import LicenseMap, header_license
 from components.sources.opt_outs import OptOuts, read_opt_outs
 from components.sources.read_git import GitRevision, resolve_revision
-from components.sources.source_files import Refusal, path_filter
+from components.sources.source_files import Refusal, path_filter, path_refusal
 from components.tables import ROW_GROUP_BYTES, ROW_GROUP_ROWS, FilesCounts, FilesWriter, TableFormat
 from data_contracts.columns import COMMIT_CHANGES, DROPPED_FILES
 from model.reporting import track
@@ -134,7 +134,7 @@ class _Rows:
         for file in found.files:
             if opened.is_excluded(file.path):
                 continue
-            outcome = _SAME_PATH if file.path in paths else file.outcome
+            outcome = _SAME_PATH if file.path in paths else path_refusal(file.path) or file.outcome
             paths.add(file.path)
             if isinstance(outcome, Refusal):
                 self.drop(history, commit_id, file.path, file.size_bytes, outcome)

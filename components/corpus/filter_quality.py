@@ -55,9 +55,9 @@ class FilterQualitySummary(Summary):
     content_answered: int
     """Those among them that got one from their content."""
     files_with_bidi_controls: int
-    """Files that passed the rules and look other to a person than to a compiler; no rule drops them."""
+    """Files that passed the rules and look other to a person than to a compiler: none where the rules drop them."""
     files_with_nul: int
-    """Files that passed the rules with a NUL character in them; no rule drops them."""
+    """Files that passed the rules with a NUL character in them: none where the rules drop them."""
 
 
 def resolve_sources(config: FilterQualityConfig, workspace: Path) -> dict[str, str]:

@@ -114,6 +114,9 @@ class FilterQualityConfig(Section):
     """Verdicts on file endings, with limits that go before the numbers below."""
     inspection_file: Annotated[str, Field(pattern=r"^[^\x00]+$")] | None
     """Our own reviewers' verdicts, relative to the workspace; asked before `extension_rules`. It may not exist yet."""
+    hidden_characters: Literal["drop", "keep"]
+    """What becomes of text with bidirectional controls, which shows a person other code than a compiler reads
+    (CVE-2021-42574), or with NUL."""
     stars_above: Annotated[int, Field(ge=0)] | None
     """A repository needs more stars; one whose stars are unknown has none."""
     max_lines: Annotated[int, Field(ge=1)] | None

@@ -293,6 +293,21 @@ def _characters_per_token(asked: Asked) -> Failed:
     return Failed(chosen, [f"{share:.4f}" for _, share, _ in out], [str(limit) for _, _, limit in out])
 
 
+def _bidi_controls(asked: Asked) -> Failed:
+    return _hidden(asked, asked.measures.num_bidi_controls, "no bidirectional control")
+
+
+def _nul(asked: Asked) -> Failed:
+    return _hidden(asked, asked.measures.num_nul, "no NUL")
+
+
+def _hidden(asked: Asked, counts: NDArray[np.int64], allowed: str) -> Failed:
+    if asked.config.hidden_characters == "keep":
+        return _NONE
+    rows = asked.standing[counts[asked.standing] > 0]
+    return Failed(rows, _told(counts[rows]), [allowed] * len(rows))
+
+
 RULES: tuple[tuple[str, Callable[[Asked], Failed]], ...] = (
     ("notebook", _notebook),
     ("language", _language),
@@ -313,6 +328,8 @@ RULES: tuple[tuple[str, Callable[[Asked], Failed]], ...] = (
     ("html_visible_text", _html_visible_text),
     ("comment_fraction", _comment_fraction),
     ("characters_per_token", _characters_per_token),
+    ("bidi_controls", _bidi_controls),
+    ("nul", _nul),
 )
 """Each under the name that a dropped file bears."""
 

@@ -43,6 +43,7 @@ from components.sources.source_files import (
     Refusal,
     outcome_of,
     path_filter,
+    path_refusal,
 )
 from components.tables import ROW_GROUP_BYTES, ROW_GROUP_ROWS, FilesCounts, FilesWriter
 from data_contracts.columns import CODE_FILES, DROPPED_FILES
@@ -202,6 +203,8 @@ class _Rows:
         told = entry.origin or Origin(source.repository, None, None, None, None)
         if self._opt_outs.repository(told.repository):
             outcome = Refusal("opted_out_repository", told.repository, "not on the list of opt-outs")
+        else:
+            outcome = path_refusal(entry.path) or outcome
         text = readable_text(outcome) if isinstance(outcome, bytes) else outcome
         content_sha256 = hashlib.sha256(text).hexdigest() if isinstance(text, bytes) else ""
         file_id = file_id_of(told.repository, entry.path, entry.commit or "", content_sha256)

@@ -77,6 +77,18 @@ def printable_path(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Control characters, line and paragraph separators, and what turns the reading direction."""
+
+
+def path_refusal(path: str) -> Refusal | None:
+    """Why a file may not bear this path: a line end in it would pass for text where a document names its files."""
+    found = _CONTROL.search(path)
+    if found is None:
+        return None
+    return Refusal("path_characters", f"U+{ord(found.group()):04X} at {found.start()}", "no control character")
+
+
 def path_filter(patterns: tuple[str, ...]) -> Callable[[str], bool]:
     """A test whether a relative path is excluded: by one of the glob patterns, or as version control's own store.
 

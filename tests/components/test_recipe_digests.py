@@ -32,8 +32,8 @@ CONTENTS = [
 ]
 
 DIGESTS = {
-    ("ingest_sources", 2): "7d6d3be935b554beba394b9f34ca7c89",
-    ("filter_quality", 2): "899765dc43476043aa5648dc5fab8e05",
+    ("ingest_sources", 3): "7d6d3be935b554beba394b9f34ca7c89",
+    ("filter_quality", 3): "899765dc43476043aa5648dc5fab8e05",
     ("split_corpus", 2): "cae447eef424b7ce5c883ffaaa280942",
     ("redact_secrets", 2): "4a52086115351a402898377ee554a5a1",
     ("deduplicate", 2): "f0b99c015c5ad77a35c67ce3a4c0cbc9",

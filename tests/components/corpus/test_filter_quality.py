@@ -26,6 +26,7 @@ WHO = {
     "keep_fraction_by_language": {},
     "seed": 0,
     "content_model": "none",
+    "hidden_characters": "drop",
     "inspection_file": None,
 }
 LINES = {
@@ -400,10 +401,19 @@ def test_the_content_model_finds_languages_that_names_leave_open(filtered):
     assert (without.content_asked, looked.content_asked, looked.content_answered) == (0, 1, 1)
 
 
-def test_what_deceives_the_eye_is_kept_and_counted(filtered):
-    rows = [GOOD, {"content": "x = '\u202eabc'\n"}, {"content": "x = 'abc\0'\n"}, {"content": "-\u202e\0-"}]
-    summary, kept, _ = filtered(rows, lines())
+def test_what_deceives_the_eye_is_dropped_with_its_rule_or_kept_and_counted(filtered):
+    rows = [GOOD, {"content": "x = '\u202eabc\u2069'\n"}, {"content": "x = 'abc\0'\n"}, {"content": "-\u202e\0-"}]
+    summary, kept, dropped = filtered(rows, lines())
 
+    assert len(kept) == 1
+    assert [(row["rule"], row["value"], row["threshold"]) for row in dropped] == [
+        ("bidi_controls", "2", "no bidirectional control"),
+        ("nul", "1", "no NUL"),
+        ("alphanumeric_fraction", "0.0000", "0.25"),
+    ]
+    assert (summary.files_with_bidi_controls, summary.files_with_nul) == (0, 0)
+
+    summary, kept, _ = filtered(rows, lines(hidden_characters="keep"))
     assert (len(kept), summary.files_with_bidi_controls, summary.files_with_nul) == (3, 1, 1)
 
 

@@ -24,6 +24,7 @@ def config(max_bytes, fractions=None, seed=7):
         "keep_fraction_by_language": fractions or {},
         "seed": seed,
         "content_model": "none",
+        "hidden_characters": "keep",
         "inspection_file": None,
     }
     return FilterQualityConfig.model_validate(raw | PRESETS["starcoder"])

@@ -23,6 +23,7 @@ def config(preset="starcoder", **changes):
         "keep_fraction_by_language": {},
         "seed": 0,
         "content_model": "none",
+        "hidden_characters": "keep",
         "inspection_file": None,
     }
     return FilterQualityConfig.model_validate(raw | PRESETS[preset] | changes)

@@ -16,6 +16,7 @@ OWN_FIELDS = {
     "keep_fraction_by_language": {"java": 0.5},
     "seed": 5,
     "content_model": "magika",
+    "hidden_characters": "keep",
     "inspection_file": "inspection.csv",
 }
 

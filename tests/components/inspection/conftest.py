@@ -21,6 +21,7 @@ WHO: dict[str, Any] = {
     "keep_fraction_by_language": {},
     "seed": 0,
     "content_model": "none",
+    "hidden_characters": "keep",
     "inspection_file": "inspection.csv",
 }
 

@@ -116,6 +116,8 @@ def test_each_hostile_file_is_dropped_with_its_rule_and_counted(tmp_path):
             "empty.py": b"",
             "mark-only.py": b"\xef\xbb\xbf",
             "large.py": b"x" * 1001,
+            "new\nline.py": b"x = 1\n",
+            "\u202eyp.py": b"x = 1\n",
         },
     )
     (tree / "loop").symlink_to(".")
@@ -131,12 +133,14 @@ def test_each_hostile_file_is_dropped_with_its_rule_and_counted(tmp_path):
         "empty.py": ("empty", "0", "1"),
         "mark-only.py": ("empty", "0", "1"),
         "large.py": ("max_file_bytes", "1001", "1000"),
+        "new\nline.py": ("path_characters", "U+000A at 3", "no control character"),
+        "\u202eyp.py": ("path_characters", "U+202E at 0", "no control character"),
         "loop": ("symlink", "symbolic link", "regular file"),
         "pipe": ("not_regular_file", "named pipe", "regular file"),
     }
     assert {row["path"]: row["size_bytes"] for row in dropped}["large.py"] == 1001
     assert summary.files.kept_files == 2
-    assert summary.files.dropped_files == 9
+    assert summary.files.dropped_files == 11
     assert summary.files.dropped_by_rule["not_utf8"] == 2
 
 
