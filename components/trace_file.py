@@ -15,6 +15,7 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 
 from components.catalog import STEPS
+from components.corpus.corpus_facts import KEPT_TABLES
 from components.errors import CorruptArtifactError, MissingInputError
 from components.settings import Settings
 from components.tables import DROPPED
@@ -64,7 +65,7 @@ def trace_file(repository: str, path: str, settings: Settings) -> list[Fate]:
         artifact = settings.artifacts_dir / step.output
         tables = _tables(artifact)
         dropped = _rows(tables.pop(DROPPED.prefix, []), repository, path, _ORIGIN + _REASON)
-        kept = sum(len(_rows(shards, repository, path, _ORIGIN)) for shards in tables.values())
+        kept = sum(len(_rows(tables.get(table, []), repository, path, _ORIGIN)) for table in KEPT_TABLES)
         if kept or dropped:
             reasons = tuple(_reason(row, settings) for row in dropped)
             fates.append(Fate(step.name, step.output, kept, reasons))

@@ -42,12 +42,12 @@ def card_markdown(facts: CorpusFacts) -> str:
         "---\n" + "".join(f"{name}: {json.dumps(value)}\n" for name, value in front.items()) + "---",
         f"# {facts.title}",
         facts.description,
-        f"{kept.kept_files:,} documents, {_megabytes(kept.kept_bytes)} of text, {facts.repositories:,} repositories.",
+        f"{kept.kept_files:,} documents, {_size(kept.kept_bytes)} of text, {facts.repositories:,} repositories.",
         "## What each step kept and dropped",
         _markdown_table(("artifact", "documents", "text", "dropped", "why"), funnel),
     ]
     for heading, shares in _sections(facts):
-        rows = [(name, f"{files:,}", _megabytes(size)) for name, files, size in _top(shares)]
+        rows = [(name, f"{files:,}", _size(size)) for name, files, size in _top(shares)]
         parts += [f"## {heading}", _markdown_table((heading.split()[-1], "documents", "text"), rows)]
     parts += ["## Tokens", _markdown_table(("split", "tokens"), _counts(facts.tokens_by_split))]
     parts += ["## Redactions", _markdown_table(("entity", "spans"), _counts(facts.redactions_by_entity))]
@@ -60,7 +60,7 @@ def card_page(facts: CorpusFacts) -> str:
     kept = facts.funnel[-1]
     tiles = (
         (f"{kept.kept_files:,}", "documents"),
-        (_megabytes(kept.kept_bytes), "of text"),
+        (_size(kept.kept_bytes), "of text"),
         (f"{sum(facts.tokens_by_split.values()):,}", "tokens"),
         (f"{facts.repositories:,}", "repositories"),
         (f"{sum(facts.redactions_by_entity.values()):,}", "redacted spans"),
@@ -106,7 +106,7 @@ def _deduplication(facts: CorpusFacts) -> str:
 
 def _funnel_cells(row: FunnelRow) -> tuple[str, ...]:
     why = ", ".join(f"{rule} {count:,}" for rule, count in row.dropped_by_rule.items())
-    return row.artifact, f"{row.kept_files:,}", _megabytes(row.kept_bytes), f"{row.dropped_files:,}", why
+    return row.artifact, f"{row.kept_files:,}", _size(row.kept_bytes), f"{row.dropped_files:,}", why
 
 
 def _top(shares: Shares) -> list[tuple[str, int, int]]:
@@ -124,11 +124,20 @@ def _counts(counts: Mapping[str, int]) -> list[tuple[str, str]]:
 
 def _markdown_table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [headings, tuple("---" for _ in headings), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(_markdown_text(cell) for cell in line)} |" for line in lines)
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
+def _markdown_text(text: str) -> str:
+    """On one line, with nothing that ends a cell or begins a tag."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _size(num_bytes: int) -> str:
+    """In the largest unit of which there is at least one."""
+    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if num_bytes >= factor:
+            return f"{num_bytes / factor:,.1f} {unit}"
+    return f"{num_bytes} B"
 
 
 def _bar(share: float) -> str:
@@ -155,7 +164,7 @@ def _share_chart(shares: Shares) -> str:
     largest = max(shares.bytes.values(), default=0) or 1
     rows: list[str] = []
     for name, files, size in _top(shares):
-        numbers = f'<td class="n">{files:,}</td><td class="n">{_megabytes(size)}</td>'
+        numbers = f'<td class="n">{files:,}</td><td class="n">{_size(size)}</td>'
         rows.append(f"<td>{escape(name)}</td>{_bar(size / largest)}{numbers}")
     return _chart('<th></th><th></th><th class="n">documents</th><th class="n">text</th>', rows)
 

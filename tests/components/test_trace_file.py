@@ -1,9 +1,14 @@
 """What became of a file: kept here, dropped there, with the rule and the file that stands in its place."""
 
+import re
+
 import pyarrow as pa
 import pytest
 
+from components.corpus import decontaminate
+from components.corpus.config import DecontaminateConfig
 from components.errors import CorruptArtifactError, MissingInputError
+from components.evaluation.problem_table import Problem, ProblemRow, ProblemText, write_problems
 from components.settings import Settings
 from components.tables import FilesWriter, dropped_rows, read_files
 from components.trace_file import trace_file
@@ -40,6 +45,29 @@ def test_each_step_that_met_the_file_says_what_it_did(settings):
     [reason] = unique.dropped
     assert (reason.commit, reason.rule, reason.value, reason.threshold) == ("c1", "near_duplicate", "0.8000", "0.7")
     assert reason.other == ("owner/project", "b.py")
+
+
+def test_a_span_of_a_dropped_file_is_told_and_is_no_kept_file(settings, table_of, tmp_path):
+    """The table of overlaps names files too: those that are not kept."""
+    content = 'def f(numbers):\n    """Return the largest of the numbers, or nothing at all if the list is empty."""\n'
+    table = table_of([{"content": content, "path": "leak.py"}, {"content": "x = 1\n", "path": "b.py"}])
+    problem = Problem("t/1", "ours", "python", content, "    return max(numbers)\n", "", "f")
+    texts = (ProblemText("docstring", "Return the largest of the numbers, or nothing at all if the list is empty."),)
+    (tmp_path / "problems").mkdir()
+    write_problems([ProblemRow("t/1", "ours", texts, problem)], tmp_path / "problems")
+    config = DecontaminateConfig(recipe=1, min_match_chars=40, blanks="one_space", ngram_tokens=13, min_ngram_words=5)
+    out = settings.artifacts_dir / "clean_files"
+    out.mkdir()
+    decontaminate.run(
+        config, unique_files=table, eval_problems=tmp_path / "problems", out=out, work_dir=tmp_path / "work"
+    )
+    assert list(out.glob("overlaps-*"))
+    [fate] = trace_file("owner/project", "leak.py", settings)
+    assert (fate.step, fate.kept) == ("decontaminate", 0)
+    [reason] = fate.dropped
+    assert reason.rule == "benchmark_overlap"
+    span = re.search(r"ours t/1 docstring bytes (\d+)\.\.(\d+)", reason.detail)
+    assert content.encode()[int(span[1]) : int(span[2])].decode() == texts[0].text
 
 
 def test_a_file_that_nobody_has_heard_of_is_told(settings):

@@ -77,13 +77,13 @@ def test_a_hostile_name_stays_text(card):
     assert "&lt;script&gt;" in page
     assert "<title>Tiny &amp; small</title>" in page
     assert "http" not in page.replace("http-equiv", "")
-    row = next(line for line in (out / "README.md").read_text().splitlines() if line.startswith("| <script>"))
-    assert row.startswith("| <script>alert(1)</script>\\|x | 1 | 0.0 MB |")
+    row = next(line for line in (out / "README.md").read_text().splitlines() if line.startswith("| &lt;script>"))
+    assert row.startswith("| &lt;script>alert(1)&lt;/script>\\|x | 1 | 30 B |")
 
 
 def test_the_markdown_has_the_front_matter_of_the_hub(card):
     _, out = card
     text = (out / "README.md").read_text()
     assert text.startswith('---\npretty_name: "Tiny & small"\n')
-    assert "| unique_files | 2 | 0.0 MB | 1 | near_duplicate 1 |" in text
+    assert "| unique_files | 2 | 50 B | 1 | near_duplicate 1 |" in text
     assert "the least Jaccard similarity between a dropped document and the kept one is 0.8125" in text
