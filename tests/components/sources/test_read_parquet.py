@@ -21,7 +21,7 @@ from components.tables import read_dropped, read_files
 
 STACK = pa.table(
     {
-        "content": ["x = 1\n", "int main() { return 0; }\n", None, "caf\u00e9 = 2\n"],
+        "content": ["x = 1\n", "int main() { return 0; }\n", None, "\u00fcber = 2\n"],
         "max_stars_repo_path": ["a/x.py", "main.c", "null.py", "c.py"],
         "max_stars_repo_name": ["ada/engine", "grace/compiler", "ada/engine", "gone/away"],
         "max_stars_count": [12, None, 3, 1],
