@@ -18,6 +18,8 @@ STRUCTURED_KINDS = frozenset({"notebook", "issue", "commit"})
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _MARK = re.compile(f"{OPEN}([a-z][a-z0-9_]*){CLOSE}")
+_MARK_BYTES = re.compile(f"{OPEN}[a-z][a-z0-9_]*{CLOSE}".encode())
+_OPEN_BYTES = OPEN.encode()
 _PLAIN = str.maketrans({OPEN: REPLACEMENT, CLOSE: REPLACEMENT})
 
 
@@ -49,6 +51,17 @@ def split_marks(content: str) -> list[Mark | str]:
         elif piece:
             pieces.append(piece)
     return pieces
+
+
+def between_marks(content: bytes, start: int, end: int) -> list[tuple[int, int]]:
+    """The pieces of a span of a content that no mark is in, as first byte and end; the span itself where none is."""
+    if content.find(_OPEN_BYTES, start, end) < 0:
+        return [(start, end)]
+    pieces: list[tuple[int, int]] = []
+    for found in _MARK_BYTES.finditer(content, start, end):
+        pieces.append((start, found.start()))
+        start = found.end()
+    return [piece for piece in (*pieces, (start, end)) if piece[0] < piece[1]]
 
 
 def visible(content: str) -> str:

@@ -2,7 +2,8 @@
 
 What counts as one stands in `secret_rules.py` and `personal_rules.py`; the trained tagger, where it is enabled, adds
 what nothing announces. A text is scanned again after its replacements (`replaced_text.py`) until nothing more is found,
-so redacting twice equals redacting once whatever the rules look at around a span. Outside the spans no byte changes.
+so redacting twice equals redacting once whatever the rules look at around a span. Outside the spans no byte changes;
+no mark of a structured document is ever part of one.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute
 import re2
 
+from components.markup import between_marks
 from components.redaction.config import RedactSecretsConfig
 from components.redaction.personal_rules import PERSONAL_RULES
 from components.redaction.pii_tagger import PiiTagger
@@ -183,10 +185,12 @@ class Redactor:
                 yield from self._checked(rule, pattern.finditer(text, start, end), text)
 
     def _checked(self, rule: SecretRule, matches: Any, text: bytes) -> Iterator[tuple[Span, SecretRule]]:
+        """What passes the rule's check; of a match with marks in it, what lies between them."""
         for match in matches:
-            span = rule.check(text, match.span(match.re.groups), self._min_entropy_bits)
-            if span is not None:
-                yield span, rule
+            for piece in between_marks(text, *match.span(match.re.groups)):
+                span = rule.check(text, piece, self._min_entropy_bits)
+                if span is not None:
+                    yield span, rule
 
     def _suspect_lines(self, text: bytes, lines: Sequence[Span]) -> Iterator[Span]:
         """Lines, with their ends, in which some rule matches; a match of these rules never leaves its line.
@@ -208,8 +212,9 @@ class Redactor:
             return
         for tagged in self._spotter.spans([text])[0]:
             rule = TAGGED_RULES[tagged.entity]
-            if rule.entity in self._entities:
-                span = rule.check(text, (tagged.start_byte, tagged.end_byte), self._min_entropy_bits)
+            pieces = between_marks(text, tagged.start_byte, tagged.end_byte) if rule.entity in self._entities else ()
+            for piece in pieces:
+                span = rule.check(text, piece, self._min_entropy_bits)
                 if span is not None:
                     yield span, rule
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.markup import CLOSE, OPEN, Mark, mark, plain, split_marks, visible
+from components.markup import CLOSE, OPEN, Mark, between_marks, mark, plain, split_marks, visible
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,12}", fullmatch=True)
 TEXTS = st.text() | st.text(alphabet=[OPEN, CLOSE, "a", "<", ">", "_", "1"])
@@ -34,3 +34,11 @@ def test_a_reader_sees_the_tokens_spelling():
 def test_what_is_no_tokens_name_is_refused(name: str):
     with pytest.raises(ValueError, match="token's name"):
         mark(name)
+
+
+def test_a_span_comes_apart_at_its_marks():
+    content = f"ab{mark('one')}cd{mark('two')}{mark('three')}{OPEN}ef".encode()
+    pieces = [content[start:end].decode() for start, end in between_marks(content, 0, len(content))]
+    assert pieces == ["ab", "cd", f"{OPEN}ef"]
+    assert between_marks(content, 0, 2) == [(0, 2)]
+    assert between_marks(content, 3, 2) == [(3, 2)]

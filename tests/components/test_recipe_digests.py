@@ -35,7 +35,7 @@ DIGESTS = {
     ("ingest_sources", 3): "7d6d3be935b554beba394b9f34ca7c89",
     ("filter_quality", 3): "899765dc43476043aa5648dc5fab8e05",
     ("split_corpus", 2): "cae447eef424b7ce5c883ffaaa280942",
-    ("redact_secrets", 2): "4a52086115351a402898377ee554a5a1",
+    ("redact_secrets", 3): "4a52086115351a402898377ee554a5a1",
     ("deduplicate", 2): "f0b99c015c5ad77a35c67ce3a4c0cbc9",
     ("collect_problems", 2): "29d4357088c840542bd453e042b42171",
     ("decontaminate", 2): "e404051b66065940d579d5889e8d4dc3",

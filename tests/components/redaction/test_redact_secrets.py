@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.markup import Mark, mark, split_marks
 from components.redaction import redact_secrets
 from components.redaction.config import RedactSecretsConfig
 from components.redaction.redact_secrets import REDACTIONS, Redactor
@@ -43,6 +44,7 @@ pieces = st.sampled_from(
         ),
         *("52.2.144.13", "8.9.10.11", "1.2.3.4", "10.0.0.1", "134.213.44.18", "2001:4860:4860::1234", "2001:db8::1"),
         *("Xk9mP2vL5nQ8rT3wY7zB", "9f8e7d6c5b4a39281706f5e4d3c2b1a0", "gh" + "p_Xk9mP2vL5nQ8rT3wY7zBXk9mP2vL5nQ8rT3w"),
+        *(mark("commit_msg"), mark("issue_comment"), "\ufdd0", "\ufdd1"),
         *("-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "Qk9mP2vL5nQ8rT3wY7zBXk9mP2vL5nQ8rT3w" * 3),
     ]
 )
@@ -81,6 +83,26 @@ def test_nothing_outside_the_reported_spans_changes(text):
         original = finding.end_byte
     assert redacted[position:] == content[original:]
     redacted.decode("utf-8")
+
+
+@given(texts)
+def test_no_mark_of_a_structured_document_is_touched(text):
+    redacted, findings = REDACTOR.redact(text.encode())
+    marks = [piece for piece in split_marks(text) if isinstance(piece, Mark)]
+    assert [piece for piece in split_marks(redacted.decode()) if isinstance(piece, Mark)] == marks
+    spans = [text.encode()[finding.start_byte : finding.end_byte].decode() for finding in findings]
+    assert all(not isinstance(piece, Mark) for span in spans for piece in split_marks(span))
+
+
+def test_a_key_that_a_commit_cuts_is_redacted_on_both_sides_and_the_message_between_stays():
+    body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n" * 3
+    before, message, after = mark("commit_before"), mark("commit_msg"), mark("commit_after")
+    text = (
+        f"{before}-----BEGIN PRIVATE KEY-----\n{body}{message}Rotate the key{after}x\n{body}-----END PRIVATE KEY-----\n"
+    )
+    redacted, findings = REDACTOR.redact(text.encode())
+    assert redacted.decode() == text.replace(body, "<KEY>\n")
+    assert [finding.rule.name for finding in findings] == ["private_key", "private_key"]
 
 
 @given(texts)
