@@ -116,6 +116,16 @@ def _load_some(texts: Any, first: Any, end: Any) -> Any:
 
 
 @kernel
+def _hash_short(texts: Any, first: Any, length: Any) -> Any:
+    """`_hash_token` of at most 16 bytes, where the texts go on for 16: without a loop it is many times faster."""
+    left = _load(texts, first) & _LEFT_MASK[length]
+    right = _load(texts, first + 8) & _RIGHT_MASK[length]
+    value = left * _MIX_1
+    value = ((value ^ (value >> _HALF)) ^ right) * _MIX_2
+    return value ^ (value >> _HALF)
+
+
+@kernel
 def _hash_token(texts: Any, first: Any, end: Any) -> Any:
     """A hash of the bytes; tokens of up to eight never share one."""
     value = np.uint64(0)
@@ -176,7 +186,11 @@ def _hash_ngrams(texts: Any, starts: Any, ngram_tokens: Any, empty_tokens: Any, 
             is_last = first + _WINDOW_BYTES > starts[row + 1]
             num_edges = _cut(texts, first, end, is_last, empty_tokens, edges, num_edges)
             for edge in range(0, num_edges - 1, 2):
-                token = _hash_token(texts, edges[edge], edges[edge + 1])
+                begin, length = edges[edge], edges[edge + 1] - edges[edge]
+                if length <= 16 and begin + 16 <= len(texts):
+                    token = _hash_short(texts, begin, length)
+                else:
+                    token = _hash_token(texts, begin, begin + length)
                 rolling = rolling * _ROLL + token - last_tokens[slot] * oldest_factor
                 last_tokens[slot] = token
                 slot = slot + 1 if slot + 1 < ngram_tokens else 0
