@@ -9,12 +9,6 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks.comparison import Comparison, Finding
-
 MODULES = (
     "deduplication",
     "dedup_quality",
@@ -26,26 +20,19 @@ MODULES = (
     "network",
 )
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS")
-WIDTH = 180
 
 
 def main(names: Sequence[str]) -> None:
-    """Run the comparisons called so, or all, and print the table as Markdown."""
+    """Run the comparisons called so, or all, and print each one's rows as soon as they are there."""
     unknown = sorted(set(names) - set(MODULES))
     if unknown:
         sys.exit(f"error: there is no benchmark {unknown[0]!r}; there are {', '.join(MODULES)}")
     # Before any library starts its threads: one thread each, ours and the peers'.
     os.environ.update(dict.fromkeys(THREAD_SETTINGS, "1"), TOKENIZERS_PARALLELISM="false")
-    rows: list[Comparison | Finding] = []
+    print("| what | ours | peer | ratio | against |\n|---|---|---|---|---|", flush=True)
     for name in names or MODULES:
-        print(f"measuring {name}", file=sys.stderr, flush=True)
-        rows += import_module(f"benchmarks.{name}").compare()
-    table = Table(box=box.MARKDOWN)
-    for heading in ("what", "ours", "peer", "ratio", "against"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*row.cells)
-    Console(width=WIDTH).print(table)
+        for row in import_module(f"benchmarks.{name}").compare():
+            print(f"| {' | '.join(row.cells)} |", flush=True)
 
 
 if __name__ == "__main__":

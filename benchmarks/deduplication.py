@@ -17,6 +17,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from contextlib import redirect_stderr
+from functools import cache
 from io import StringIO
 from itertools import count
 from pathlib import Path
@@ -85,13 +86,20 @@ def _shingles(tokens: list[str]) -> list[str]:
 def daft_work(table: Path, place: Path) -> Callable[[], object]:
     """The signatures as an Arrow table."""
     del place
-    daft, functions = peer_module("daft"), peer_module("daft.functions")
-    daft.set_runner_native()
+    daft, functions = _daft_of_one_thread(), peer_module("daft.functions")
     content = functions.regexp_replace(daft.col("content"), "[^A-Za-z0-9_]+", " ")
     signature = functions.minhash(
         content, num_hashes=BANDS * ROWS, ngram_size=CONFIG.ngram_tokens, seed=CONFIG.seed, hash_function="xxhash"
     )
     return lambda: daft.read_parquet(f"{table}/files-*.parquet").select(signature.alias("signature")).to_arrow()
+
+
+@cache
+def _daft_of_one_thread() -> Any:
+    """Daft sets its runner once in a process."""
+    daft = peer_module("daft")
+    daft.set_runner_native(num_threads=1)
+    return daft
 
 
 def datatrove_work(table: Path, place: Path) -> Callable[[], list[str]]:
