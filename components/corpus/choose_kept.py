@@ -16,8 +16,8 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from components.corpus.linked_files import LinkedFiles, NgramSets, by_preference
-from components.corpus.pieces import load_table, make_piece, new_array, save_table
 from components.corpus.star_selection import Sets, Stars, fill_buckets, select_stars
+from components.pieces import load_table, make_piece, new_array, save_table
 
 _compute: Any = pyarrow.compute
 _VERDICTS = pa.schema(

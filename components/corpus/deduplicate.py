@@ -29,9 +29,9 @@ from components.corpus.config import DeduplicateConfig
 from components.corpus.key_join import join_range, key_ranges
 from components.corpus.linked_files import LinkedFiles, describe_linked
 from components.corpus.linked_rows import link_rows
-from components.corpus.pieces import name_of
 from components.corpus.signed_shards import Shard, sign_shard
 from components.corpus.write_unique import gather, write_shard
+from components.pieces import name_of
 from components.runner import current_runner
 from components.section import Summary
 from components.shard_map import sum_of

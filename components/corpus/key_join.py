@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.corpus.pieces import make_piece, map_array, save_array
 from components.corpus.signed_shards import CONTENT_IN_KIND, CONTENT_IN_RULE, SignedShard
+from components.pieces import make_piece, map_array, save_array
 
 _ROWS_PER_RANGE = 2**21
 """The keys of one number of 2 million rows are joined at once, in about 100 MB."""

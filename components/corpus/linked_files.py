@@ -19,8 +19,8 @@ from components.corpus.comparison_rules import rows_by_rule
 from components.corpus.config import DeduplicateConfig
 from components.corpus.linked_rows import LinkedRows
 from components.corpus.ngrams import distinct_hashes, ngram_hashes
-from components.corpus.pieces import load_table, make_piece, map_array, save_array, save_table
 from components.corpus.signed_shards import FIRST_BAND, SignedShard
+from components.pieces import load_table, make_piece, map_array, save_array, save_table
 from components.tables import read_shard, text_buffers
 from data_contracts.columns import CODE_FILES
 

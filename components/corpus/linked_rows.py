@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.corpus.key_join import Links
-from components.corpus.pieces import make_piece, map_array, new_array
 from components.corpus.signed_shards import SignedShard
 from components.kernels import kernel, read_only
+from components.pieces import make_piece, map_array, new_array
 
 _WORK_PER_SEGMENT = 2**24
 """A segment of groups ends when its files have so many n-grams together: 128 MB of sets."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from components.corpus.comparison_rules import max_bands, rows_by_rule, salt_of
 from components.corpus.config import DeduplicateConfig
 from components.corpus.minhash import band_keys, permutations, sign_texts
-from components.corpus.pieces import make_piece, map_array, name_of, save_array
+from components.pieces import make_piece, map_array, name_of, save_array
 from components.tables import read_shard, text_buffers
 from data_contracts.columns import CODE_FILES
 from model.reporting import current_sink

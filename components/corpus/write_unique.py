@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from components.corpus.choose_kept import Verdicts
 from components.corpus.linked_files import LinkedFiles
-from components.corpus.pieces import make_piece
 from components.corpus.signed_shards import Shard
+from components.pieces import make_piece
 from components.tables import DROPPED, FILES, FilesCounts, FilesWriter, dropped_rows, read_shard
 from data_contracts.columns import CODE_FILES
 

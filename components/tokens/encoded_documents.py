@@ -1,12 +1,10 @@
-"""Encoded documents on their way from a worker to the token shards: two files in a folder, complete or not there.
+"""Encoded documents on their way from a worker to the token shards: the two files of a piece (`components/pieces.py`).
 
-A finished folder is found again after a kill. Its name is made of the bytes that were encoded, of the tokenizer and of
+A finished piece is found again after a kill. Its name is made of the bytes that were encoded, of the tokenizer and of
 the code, so what another run left behind is never taken.
 """
 
 import hashlib
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -62,20 +60,15 @@ def encode_documents(documents: Sequence[Document], encoder: TextEncoder) -> Ite
         yield EncodedDocument(document.split, np.concatenate(pieces), text_bytes, text_tokens)
 
 
-def write_encoded(target: Path, documents: Iterable[EncodedDocument]) -> None:
-    """Write the documents to the folder `target`, which is not there before it is complete."""
-    growing = target.with_name(f"{target.name}.{os.getpid()}.part")
-    shutil.rmtree(growing, ignore_errors=True)
-    growing.mkdir(parents=True)
+def write_encoded(place: Path, documents: Iterable[EncodedDocument]) -> None:
+    """Write the documents to the directory `place`."""
     table: list[tuple[int, int, int, int]] = []
-    with (growing / _IDS_FILE).open("wb") as file:
+    with (place / _IDS_FILE).open("wb") as file:
         for document in documents:
             file.write(np.ascontiguousarray(document.ids, TOKEN_DTYPE).data)
             split = _SPLITS.index(document.split)
             table.append((split, len(document.ids), document.text_bytes, document.text_tokens))
-    np.save(growing / _TABLE_FILE, np.array(table, np.int64).reshape(-1, 4), allow_pickle=False)
-    shutil.rmtree(target, ignore_errors=True)
-    growing.rename(target)
+    np.save(place / _TABLE_FILE, np.array(table, np.int64).reshape(-1, 4), allow_pickle=False)
 
 
 def read_encoded(target: Path) -> Iterator[EncodedDocument]:

@@ -16,6 +16,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from components.errors import EmptyArtifactError, ParamsError
+from components.pieces import make_piece
 from components.runner import current_runner
 from components.section import Summary
 from components.tables import FILES, read_files, read_shard, shards_of
@@ -215,17 +216,17 @@ def _encode_task(plan: _Plan, task: _Task) -> Path:
     """Encode some files, or find them encoded; runs in a worker."""
     settings = plan.config.model_dump_json(exclude={"shard_tokens", "encoder_check_bytes"})
     target = task.work_dir / f"encoded-{key_of(task.files, plan.tokenizer_key, task.rows.value, settings)}"
-    if not target.exists():
-        encoder, ids = _open_encoder(plan.tokenizer, plan.tokenizer_key, plan.compiled)
-        write_encoded(
-            target,
-            (
-                document
-                for documents in _documents(task, plan.config, ids)
-                for document in encode_documents(documents, encoder)
-            ),
-        )
-    return target
+    return make_piece(target, partial(_write_task, plan, task))
+
+
+def _write_task(plan: _Plan, task: _Task, piece: Path) -> None:
+    encoder, ids = _open_encoder(plan.tokenizer, plan.tokenizer_key, plan.compiled)
+    documents = (
+        document
+        for documents in _documents(task, plan.config, ids)
+        for document in encode_documents(documents, encoder)
+    )
+    write_encoded(piece, documents)
 
 
 @lru_cache(maxsize=1)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from components.corpus import linked_rows
 from components.corpus.key_join import KeyRange, join_range, key_ranges
 from components.corpus.linked_rows import link_rows
-from components.corpus.pieces import save_array
 from components.corpus.signed_shards import CONTENT_IN_KIND, CONTENT_IN_RULE, Shard, SignedShard
+from components.pieces import save_array
 
 NUM_KEYS = 4
 

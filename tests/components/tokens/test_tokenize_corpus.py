@@ -197,7 +197,7 @@ def _text_of(content: str) -> str:
     return content
 
 
-def test_what_was_encoded_before_a_kill_is_taken_and_what_was_half_written_is_not(
+def test_what_was_encoded_before_a_kill_is_taken_and_what_is_damaged_or_half_written_is_not(
     mixed: Path, tokenizer: Path, tmp_path: Path
 ) -> None:
     config, work = _config(0.5), tmp_path / "work"
@@ -205,8 +205,9 @@ def test_what_was_encoded_before_a_kill_is_taken_and_what_was_half_written_is_no
         (tmp_path / name).mkdir()
     run(config, corpus_splits=mixed, tokenizer=tokenizer, out=tmp_path / "first", work_dir=work)
     encoded = sorted(work.iterdir())
-    kept, lost = encoded[:4], encoded[4:]
+    kept, damaged, lost = encoded[:4], encoded[4], encoded[5:]
     before = {path: path.stat().st_mtime_ns for path in kept}
+    (damaged / "ids.bin").write_bytes((damaged / "ids.bin").read_bytes()[:-2])
     for path in lost:
         path.rename(path.with_name(f"{path.name}.123.part"))
         (path.with_name(f"{path.name}.123.part") / "ids.bin").write_bytes(b"half")

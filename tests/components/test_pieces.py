@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.corpus.pieces import load_table, make_piece, map_array, name_of, new_array, save_array, save_table
+from components.pieces import load_table, make_piece, map_array, name_of, new_array, save_array, save_table
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from components.store import FileDigest, digest_files
 
 _CONTENTS_FILE = "piece.json"
 _CONTENTS = TypeAdapter(dict[str, FileDigest])
-_HOUSE = Path(__file__).parents[2]
+_HOUSE = Path(__file__).parents[1]
 _CODE = ("components", "data_contracts")
 
 
