@@ -14,10 +14,19 @@ def kernel(function: Callable[..., Any]) -> Any:
 
     Where numba finds no directory to keep it in (a read-only image without a home), each process compiles anew.
     """
+    return _compiled(function, is_inlined=False)
+
+
+def inlined_kernel(function: Callable[..., Any]) -> Any:
+    """A kernel that becomes part of those that call it: for one called every few bytes, where a call costs most."""
+    return _compiled(function, is_inlined=True)
+
+
+def _compiled(function: Callable[..., Any], *, is_inlined: bool) -> Any:
     try:
-        return numba.njit(cache=True, nogil=True)(function)
+        return numba.njit(cache=True, nogil=True, forceinline=is_inlined)(function)
     except RuntimeError:
-        return numba.njit(nogil=True)(function)
+        return numba.njit(nogil=True, forceinline=is_inlined)(function)
 
 
 def read_only(array: Any) -> Any:

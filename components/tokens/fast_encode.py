@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from components.kernels import kernel
+from components.kernels import inlined_kernel, kernel
 
 DIGIT, SPACE, LETTER, NUMERAL, OTHER = range(5)
 """Classes of characters: a digit is a piece by itself; of the others, runs of one class are."""
@@ -98,7 +98,7 @@ def _rank(left: Any, right: Any, table: Any) -> Any:
     return np.int64(_NONE)
 
 
-@kernel
+@inlined_kernel
 def _class_at(data: Any, place: Any, end: Any, classes: Any) -> Any:
     """The class of the character at `place`, and how many bytes it takes."""
     code = np.int64(data[place])
@@ -118,7 +118,7 @@ def _class_at(data: Any, place: Any, end: Any, classes: Any) -> Any:
     return classes[code], stop - place
 
 
-@kernel
+@inlined_kernel
 def _run_end(data: Any, place: Any, end: Any, classes: Any, kind: Any) -> Any:
     while place < end:
         found, width = _class_at(data, place, end, classes)
@@ -128,7 +128,7 @@ def _run_end(data: Any, place: Any, end: Any, classes: Any, kind: Any) -> Any:
     return end
 
 
-@kernel
+@inlined_kernel
 def _spaces_end(data: Any, start: Any, end: Any, classes: Any) -> Any:
     """A run of space leaves its last character to what follows, unless it is alone, or a digit or nothing follows."""
     last = place = start
@@ -141,7 +141,7 @@ def _spaces_end(data: Any, start: Any, end: Any, classes: Any) -> Any:
     return end
 
 
-@kernel
+@inlined_kernel
 def _contraction_end(data: Any, place: Any, end: Any) -> Any:
     """Where one of 's 't 'm 'd 're 've 'll ends whose apostrophe stands before `place`, or -1."""
     if place >= end:
@@ -155,7 +155,7 @@ def _contraction_end(data: Any, place: Any, end: Any) -> Any:
     return np.int64(_NONE)
 
 
-@kernel
+@inlined_kernel
 def _piece_end(data: Any, start: Any, end: Any, classes: Any) -> Any:
     """Where the piece that begins at `start` ends."""
     kind, width = _class_at(data, start, end, classes)

@@ -3,8 +3,9 @@
 from types import FunctionType
 
 import numpy as np
+import pytest
 
-from components.kernels import kernel, read_only
+from components.kernels import inlined_kernel, kernel, read_only
 
 
 def _add_up(values):
@@ -14,14 +15,16 @@ def _add_up(values):
     return total
 
 
-def test_a_kernel_computes_what_the_function_does():
-    assert kernel(_add_up)(np.arange(5)) == _add_up(np.arange(5)) == 10
+@pytest.mark.parametrize("decorate", [kernel, inlined_kernel])
+def test_a_kernel_computes_what_the_function_does(decorate):
+    assert decorate(_add_up)(np.arange(5)) == _add_up(np.arange(5)) == 10
 
 
-def test_a_kernel_that_cannot_be_kept_on_disk_still_runs():
+@pytest.mark.parametrize("decorate", [kernel, inlined_kernel])
+def test_a_kernel_that_cannot_be_kept_on_disk_still_runs(decorate):
     """Code without a file is what numba finds no place for; a read-only image without a home is met the same way."""
     without_file = FunctionType(_add_up.__code__.replace(co_filename="<string>"), globals())
-    assert kernel(without_file)(np.arange(5)) == 10
+    assert decorate(without_file)(np.arange(5)) == 10
 
 
 def test_a_read_only_view_leaves_the_array_as_it_is():
