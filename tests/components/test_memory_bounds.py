@@ -15,7 +15,6 @@ ROOT = Path(__file__).parents[2]
 BOUNDS = {
     "ingest_sources": 4.5,
     "filter_quality": 5.5,
-    "permit_files": 6.0,
     "redact_secrets": 5.5,
     "deduplicate": 9.0,  # of two near copies: both sets of n-gram hashes, eight bytes a token, are compared
     "decontaminate": 6.5,
@@ -81,14 +80,11 @@ def run_all(name, content):
     made["eval_problems"] = called("collect_problems", one, {}, here / "problems")
     made["raw_files"] = called("ingest_sources", two, made, here / "two_files")
     two_files = made["raw_files"]
-    empty = called("convert_notebooks", one, made, here / "no_notebooks")
     peaks = {}
     settle()
     before = memory("VmRSS")
     for step in steps:
         inputs = {input: made.get(input, made["raw_files"]) for input in step_named(step).inputs}
-        if step == "permit_files":
-            inputs |= {input: empty for input in ("notebook_files", "issue_files", "commit_files")}
         if step == "deduplicate":
             inputs = {"redacted_files": two_files}
         settle()
