@@ -48,8 +48,8 @@ class RedactSummary(Summary):
 
 
 MAX_CHECKED_ROUNDS = 32
-"""What honest text hides shows after two or three rounds. On a hostile line each replacement can show the next secret, a
-hundred thousand times: after so many rounds all that the patterns match on it goes at once."""
+"""What honest text hides shows after two or three rounds. On a hostile line each replacement can show the next secret,
+a hundred thousand times: after so many rounds all that the patterns match on it goes at once."""
 
 _AUTOMATON_BYTES = 64 * 2**20
 """With less, the automaton of all rules is thrown away and begun anew every few megabytes."""
