@@ -1,0 +1,104 @@
+"""Cross-entropy of the next token, without ever holding the logits of all tokens.
+
+The head and the loss are one function: some tokens' logits are computed, turned into loss and gradient, and forgotten
+(the idea of Liger's and Apple's fused losses, arXiv 2410.10989 and 2411.09009). Of 8,192 tokens and 49,152 entries the
+logits in float32 would take 1.6 GB. The vocabulary may lie on several ranks, each with some of the entries.
+
+Shapes, as suffixes: N tokens, n tokens of one chunk, C hidden size, V this rank's part of the vocabulary.
+"""
+
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from model.special_tokens import IGNORED_TARGET
+from model.tensor_parallel import TensorGroup, summed
+
+
+def cross_entropy(
+    x_NC: Tensor,
+    head_VC: Tensor,
+    targets_N: Tensor,
+    group: TensorGroup,
+    *,
+    chunk_tokens: int,
+    z_loss_weight: float = 0.0,
+) -> Tensor:
+    """Mean nats per token over targets that are not IGNORED_TARGET, float32, equal on all ranks of the group.
+
+    With `z_loss_weight` its mean squared log of the softmax's divisor is added (PaLM, arXiv 2204.02311, section 5).
+    `x_NC` comes through `enter`: its gradient is this rank's part of a sum. 0 if no target counts.
+    """
+    needs_gradient = torch.is_grad_enabled() and (x_NC.requires_grad or head_VC.requires_grad)
+    return cast(
+        Tensor,
+        _ChunkedCrossEntropy.apply(x_NC, head_VC, targets_N, group, chunk_tokens, z_loss_weight, needs_gradient),
+    )
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """The gradient is known as soon as the logits are, so it is taken in the forward pass and kept."""
+
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any,
+        x_NC: Tensor,
+        head_VC: Tensor,
+        targets_N: Tensor,
+        group: TensorGroup,
+        chunk_tokens: int,
+        z_loss_weight: float,
+        needs_gradient: bool,
+    ) -> Tensor:
+        counts_N = targets_N != IGNORED_TARGET
+        per_token = 1.0 / counts_N.sum().clamp(min=1).float()
+        total = torch.zeros((), dtype=torch.float32, device=x_NC.device)
+        x_gradient_NC = torch.empty_like(x_NC) if needs_gradient else None
+        head_gradient_VC = torch.zeros_like(head_VC, dtype=torch.float32) if needs_gradient else None
+        for start in range(0, len(x_NC), chunk_tokens):
+            chunk = slice(start, start + chunk_tokens)
+            logits_nV = (x_NC[chunk] @ head_VC.T).float()
+            losses_n, slopes_nV = _losses_and_slopes(logits_nV, targets_N[chunk], group, z_loss_weight)
+            weights_n = counts_N[chunk] * per_token
+            total += (losses_n * weights_n).sum()
+            if x_gradient_NC is not None and head_gradient_VC is not None:
+                slopes = slopes_nV.mul_(weights_n.unsqueeze(1)).to(x_NC.dtype)
+                x_gradient_NC[chunk] = slopes @ head_VC
+                head_gradient_VC += slopes.T @ x_NC[chunk]
+        if x_gradient_NC is not None and head_gradient_VC is not None:
+            ctx.save_for_backward(x_gradient_NC, head_gradient_VC.to(head_VC.dtype))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x_gradient_NC, head_gradient_VC = ctx.saved_tensors
+        return x_gradient_NC * gradient, head_gradient_VC * gradient, None, None, None, None, None
+
+
+def _losses_and_slopes(
+    logits_nV: Tensor, targets_n: Tensor, group: TensorGroup, z_loss_weight: float
+) -> tuple[Tensor, Tensor]:
+    """Each token's loss, and its derivative by this rank's logits, which it overwrites."""
+    own_n = targets_n - group.rank * logits_nV.shape[1]
+    is_own_n = (own_n >= 0) & (own_n < logits_nV.shape[1])
+    column_n1 = own_n.where(is_own_n, 0).unsqueeze(1)
+    top_n = logits_nV.amax(dim=1)
+    if group.size > 1:
+        dist.all_reduce(top_n, op=dist.ReduceOp.MAX, group=group.process_group)
+    logits_nV -= top_n.unsqueeze(1)
+    aimed_n = logits_nV.gather(1, column_n1).squeeze(1) * is_own_n
+    shares_nV = logits_nV.exp_()
+    divisor_n = shares_nV.sum(dim=1)
+    if group.size > 1:
+        divisor_n, aimed_n = summed(torch.stack([divisor_n, aimed_n]), group)
+    log_divisor_n = divisor_n.log()
+    losses_n = log_divisor_n - aimed_n
+    shares_nV /= divisor_n.unsqueeze(1)
+    if z_loss_weight:
+        z_n = log_divisor_n + top_n
+        losses_n = losses_n + z_loss_weight * z_n**2
+        shares_nV *= (1 + 2 * z_loss_weight * z_n).unsqueeze(1)
+    shares_nV.scatter_add_(1, column_n1, -is_own_n.float().unsqueeze(1))
+    return losses_n, shares_nV
