@@ -2,7 +2,8 @@
 
 Samples have one global number over all steps. Sample i is window i of epoch after epoch, each in its own
 permutation; a step takes the next `global_batch_size` of them and deals them out over accumulation steps, then
-ranks. How many ranks there are, and after which restart, changes who reads a sample but not which step does.
+replicas. How many replicas there are, and after which restart, changes who reads a sample but not which step does.
+`rank` is everywhere the number of a replica: the ranks that share a replica's layers read the same.
 """
 
 import numpy as np
@@ -38,10 +39,10 @@ class TrainBatches:
         """Samples of one epoch."""
 
     def batch(self, step: int, rank: int) -> list[Batch]:
-        """What `rank` reads in optimizer step `step` (both from 0): one batch for each accumulation step."""
+        """What replica `rank` reads in optimizer step `step` (both from 0): one batch for each accumulation step."""
         config = self._config
         first = step * config.global_batch_size
-        per_accumulation = config.micro_batch_size * config.num_processes
+        per_accumulation = config.micro_batch_size * config.layout.data
         starts = range(first + rank * config.micro_batch_size, first + config.global_batch_size, per_accumulation)
         return [
             _split_targets(np.stack([self.sample(start + slot) for slot in range(config.micro_batch_size)]))
@@ -61,25 +62,25 @@ class TrainBatches:
 
 
 def validation_batches(shards: TokenShards, config: PretrainConfig, context_length: int, rank: int) -> list[Batch]:
-    """This rank's share of the validation windows: the same at every validation, none turned.
+    """This replica's share of the validation windows: the same at every validation, none turned.
 
-    At most `validation_batches` x `micro_batch_size` windows over all ranks, evenly spread over the split. Every
-    rank gets equally many batches of equally many windows, so the plain mean of their losses is the mean over
-    windows. ShortCorpusError if there is not a window for each rank.
+    At most `validation_batches` x `micro_batch_size` windows over all replicas, evenly spread over the split. Every
+    replica gets equally many batches of equally many windows, so the plain mean of their losses is the mean over
+    windows. ShortCorpusError if there is not a window for each replica.
     """
     available = _num_windows(shards, "validation", context_length)
     wanted = min(available, config.validation_batches * config.micro_batch_size)
-    per_rank = wanted // config.num_processes
+    per_rank = wanted // config.layout.data
     if per_rank == 0:
         raise ShortCorpusError(
             f"split 'validation' has {available} windows of {context_length} tokens, and validation_batches "
-            f"{config.validation_batches} asks for {wanted}: too few for {config.num_processes} processes; "
+            f"{config.validation_batches} asks for {wanted}: too few for {config.layout.data} replicas; "
             "hold out more files or raise validation_batches"
         )
     num_batches = -(-per_rank // config.micro_batch_size)
     batch_size = per_rank // num_batches
-    total = num_batches * batch_size * config.num_processes
-    numbers = [index * available // total for index in range(total)][rank :: config.num_processes]
+    total = num_batches * batch_size * config.layout.data
+    numbers = [index * available // total for index in range(total)][rank :: config.layout.data]
     windows = np.stack([_window(shards, "validation", number, context_length) for number in numbers])
     return [_split_targets(part) for part in np.split(windows, num_batches)]
 

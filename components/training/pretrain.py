@@ -11,10 +11,10 @@ from components.section import Summary
 from components.training.training_metrics import METRICS_FILE, read_metrics
 from model.config import ModelConfig, PretrainConfig
 from model.launcher import train
+from model.model_size import parameter_count
 from model.token_shards import TokenShardError, TokenShards
 from model.train_request import TrainRequest
 from model.training_errors import TrainingFailedError, TrainingPreemptedError
-from model.transformer import parameter_count
 
 
 class PretrainSummary(Summary):
@@ -24,7 +24,7 @@ class PretrainSummary(Summary):
     """The tied head counts once."""
     steps: int
     tokens: int
-    """Positions read by all processes."""
+    """Positions read by all replicas."""
     epochs: float
     """How often the train split was read, on average."""
     final_loss: float

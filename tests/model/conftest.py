@@ -55,8 +55,31 @@ def small_config() -> ModelConfig:
         num_layers=2,
         hidden_size=24,
         num_heads=3,
+        num_key_value_heads=1,
         feed_forward_size=40,
         context_length_tokens=32,
+        rope_theta=None,
+        attention_window_tokens=None,
+        tied_head=True,
+        layer_norm_epsilon=1e-5,
+        init_std=0.2,
+    )
+
+
+@pytest.fixture(scope="session")
+def small_starcoder2() -> ModelConfig:
+    """The same of the other family: two query heads for a key/value head, a window far below the context."""
+    return ModelConfig(
+        family="starcoder2",
+        num_layers=2,
+        hidden_size=32,
+        num_heads=4,
+        num_key_value_heads=2,
+        feed_forward_size=40,
+        context_length_tokens=32,
+        rope_theta=1e4,
+        attention_window_tokens=6,
+        tied_head=False,
         layer_norm_epsilon=1e-5,
         init_std=0.2,
     )

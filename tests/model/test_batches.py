@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.batches import ShortCorpusError, TrainBatches, validation_batches
-from model.config import FillInMiddleConfig, PretrainConfig
+from model.config import FillInMiddleConfig, ParallelLayout, PretrainConfig
 from model.special_tokens import FIM_PAD, FIM_PREFIX, IGNORED_TARGET
 from model.text_codec import ByteLevelCodec
 from model.token_shards import ShardWriter, TokenShards
@@ -16,12 +16,17 @@ TRAIN_TOKENS = 1000
 VALIDATION_TOKENS = 400
 
 
-def config_of(num_processes=1, micro_batch_size=4, accumulation_steps=1, rate=0.0, seed=3, num_validation=3):
+def config_of(num_replicas=1, micro_batch_size=4, accumulation_steps=1, rate=0.0, seed=3, num_validation=3):
     return PretrainConfig(
         recipe=1,
-        num_processes=num_processes,
+        layout=ParallelLayout(data=num_replicas, tensor=1, pipeline=1, sequence_parallel=False, zero_stage=1),
         threads_per_process=1,
         precision="fp32",
+        document_attention="across",
+        activation_checkpointing="none",
+        compile_blocks=False,
+        loss_chunk_tokens=2048,
+        z_loss_weight=0.0,
         micro_batch_size=micro_batch_size,
         accumulation_steps=accumulation_steps,
         num_steps=10,
@@ -65,7 +70,7 @@ def codec(tokenizer):
 
 def windows_of_step(batches, config, step):
     """The step's windows in the order of samples, whoever reads them."""
-    per_rank = [batches.batch(step, rank) for rank in range(config.num_processes)]
+    per_rank = [batches.batch(step, rank) for rank in range(config.layout.data)]
     return np.concatenate(
         [
             tokens
@@ -81,8 +86,8 @@ def windows_of_step(batches, config, step):
 )
 @settings(max_examples=40, deadline=None)
 def test_a_step_reads_the_same_windows_in_any_layout(shards, codec, layout, step):
-    num_processes, micro_batch_size, accumulation_steps = layout
-    config = config_of(num_processes, micro_batch_size, accumulation_steps, rate=0.5)
+    num_replicas, micro_batch_size, accumulation_steps = layout
+    config = config_of(num_replicas, micro_batch_size, accumulation_steps, rate=0.5)
     expected_config = config_of(1, 8, 1, rate=0.5)
     given_windows = windows_of_step(TrainBatches(shards, codec, config, CONTEXT), config, step)
     expected = windows_of_step(TrainBatches(shards, codec, expected_config, CONTEXT), expected_config, step)
@@ -111,7 +116,7 @@ def test_an_epoch_reads_every_window_once_and_the_next_in_another_order(shards, 
 
 def test_batches_are_windows_of_the_stream_with_the_next_token_as_target(shards, codec):
     stream = shards.window("train", 0, TRAIN_TOKENS)
-    config = config_of(num_processes=2, micro_batch_size=3, accumulation_steps=2)
+    config = config_of(num_replicas=2, micro_batch_size=3, accumulation_steps=2)
     batches = TrainBatches(shards, codec, config, CONTEXT)
     parts = batches.batch(step=4, rank=1)
     assert len(parts) == 2
@@ -150,17 +155,17 @@ def test_the_same_window_is_turned_anew_in_the_next_epoch(shards, codec):
 
 
 @pytest.mark.parametrize(
-    ("num_processes", "micro_batch_size", "num_validation"),
+    ("num_replicas", "micro_batch_size", "num_validation"),
     [(1, 4, 3), (2, 2, 3), (3, 2, 4), (1, 8, 100), (4, 8, 1), (5, 4, 2)],
 )
-def test_validation_is_shared_evenly_and_covers_the_split(shards, num_processes, micro_batch_size, num_validation):
-    config = config_of(num_processes, micro_batch_size, num_validation=num_validation)
-    per_rank = [validation_batches(shards, config, CONTEXT, rank) for rank in range(num_processes)]
+def test_validation_is_shared_evenly_and_covers_the_split(shards, num_replicas, micro_batch_size, num_validation):
+    config = config_of(num_replicas, micro_batch_size, num_validation=num_validation)
+    per_rank = [validation_batches(shards, config, CONTEXT, rank) for rank in range(num_replicas)]
     assert len({len(batches) for batches in per_rank}) == 1
     assert len({tokens.shape for batches in per_rank for tokens, _ in batches}) == 1
     windows = np.concatenate([tokens for batches in per_rank for tokens, _ in batches])
     assert len(windows) <= min(24, micro_batch_size * num_validation)
-    assert len(windows) > min(24, micro_batch_size * num_validation) - num_processes * micro_batch_size
+    assert len(windows) > min(24, micro_batch_size * num_validation) - num_replicas * micro_batch_size
     assert per_rank[0][0][0].shape[0] <= micro_batch_size
     stream = shards.window("validation", 0, VALIDATION_TOKENS)
     possible = {bytes(stream[n * CONTEXT : (n + 1) * CONTEXT].tobytes()): n for n in range(24)}
@@ -191,7 +196,7 @@ def test_a_corpus_of_one_window_is_enough(tmp_path, codec):
     assert len(validation_batches(shortest, config_of(), CONTEXT, rank=0)) == 1
 
 
-def test_fewer_validation_windows_than_processes_are_refused(tmp_path):
+def test_fewer_validation_windows_than_replicas_are_refused(tmp_path):
     short = write_shards(tmp_path, 100, CONTEXT + 1)
-    with pytest.raises(ShortCorpusError, match=r"1 windows .* too few for 2 processes"):
-        validation_batches(short, config_of(num_processes=2), CONTEXT, rank=0)
+    with pytest.raises(ShortCorpusError, match=r"1 windows .* too few for 2 replicas"):
+        validation_batches(short, config_of(num_replicas=2), CONTEXT, rank=0)

@@ -25,8 +25,12 @@ def shape() -> ModelConfig:
         num_layers=2,
         hidden_size=32,
         num_heads=2,
+        num_key_value_heads=1,
         feed_forward_size=64,
         context_length_tokens=64,
+        rope_theta=None,
+        attention_window_tokens=None,
+        tied_head=True,
         layer_norm_epsilon=1e-5,
         init_std=0.1,
     )

@@ -9,7 +9,7 @@ import pytest
 from components.tokens.tokenizer_files import encode_text, load_text_tokenizer, save_tokenizer
 from components.tokens.train_tokenizer import train_bpe
 from components.training.pretrain import PretrainSummary, run
-from model.config import FillInMiddleConfig, ModelConfig, PretrainConfig
+from model.config import FillInMiddleConfig, ModelConfig, ParallelLayout, PretrainConfig
 from model.token_shards import ShardWriter
 
 VOCAB_SIZE = 320
@@ -22,8 +22,12 @@ def shape() -> ModelConfig:
         num_layers=2,
         hidden_size=32,
         num_heads=2,
+        num_key_value_heads=1,
         feed_forward_size=64,
         context_length_tokens=32,
+        rope_theta=None,
+        attention_window_tokens=None,
+        tied_head=True,
         layer_norm_epsilon=1e-5,
         init_std=0.02,
     )
@@ -33,9 +37,14 @@ def shape() -> ModelConfig:
 def config() -> PretrainConfig:
     return PretrainConfig(
         recipe=1,
-        num_processes=1,
+        layout=ParallelLayout(data=1, tensor=1, pipeline=1, sequence_parallel=False, zero_stage=1),
         threads_per_process=1,
         precision="fp32",
+        document_attention="across",
+        activation_checkpointing="none",
+        compile_blocks=False,
+        loss_chunk_tokens=2048,
+        z_loss_weight=0.0,
         micro_batch_size=4,
         accumulation_steps=1,
         num_steps=6,
