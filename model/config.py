@@ -57,7 +57,7 @@ class ModelConfig(BaseModel):
         elif self.rope_theta is None:
             raise ValueError("rope_theta null is not starcoder2's; set it, for example to 100000.0")
         elif self.head_size % 2:
-            raise ValueError(f"a head of {self.head_size} numbers has no pairs to turn; make hidden_size/num_heads even")
+            raise ValueError(f"a head of {self.head_size} numbers has no pairs; make hidden_size / num_heads even")
         return self
 
 

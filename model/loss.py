@@ -4,7 +4,7 @@ The head and the loss are one function: some tokens' logits are computed, turned
 (the idea of Liger's and Apple's fused losses, arXiv 2410.10989 and 2411.09009). Of 8,192 tokens and 49,152 entries the
 logits in float32 would take 1.6 GB. The vocabulary may lie on several ranks, each with some of the entries.
 
-Shapes, as suffixes: N tokens, n tokens of one chunk, C hidden size, V this rank's part of the vocabulary.
+Shapes, as suffixes: N tokens, M tokens of one chunk, C hidden size, V this rank's part of the vocabulary.
 """
 
 from typing import Any, cast
@@ -59,12 +59,12 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         head_gradient_VC = torch.zeros_like(head_VC, dtype=torch.float32) if needs_gradient else None
         for start in range(0, len(x_NC), chunk_tokens):
             chunk = slice(start, start + chunk_tokens)
-            logits_nV = (x_NC[chunk] @ head_VC.T).float()
-            losses_n, slopes_nV = _losses_and_slopes(logits_nV, targets_N[chunk], group, z_loss_weight)
-            weights_n = counts_N[chunk] * per_token
-            total += (losses_n * weights_n).sum()
+            logits_MV = (x_NC[chunk] @ head_VC.T).float()
+            losses_M, slopes_MV = _losses_and_slopes(logits_MV, targets_N[chunk], group, z_loss_weight)
+            weights_M = counts_N[chunk] * per_token
+            total += (losses_M * weights_M).sum()
             if x_gradient_NC is not None and head_gradient_VC is not None:
-                slopes = slopes_nV.mul_(weights_n.unsqueeze(1)).to(x_NC.dtype)
+                slopes = slopes_MV.mul_(weights_M.unsqueeze(1)).to(x_NC.dtype)
                 x_gradient_NC[chunk] = slopes @ head_VC
                 head_gradient_VC += slopes.T @ x_NC[chunk]
         if x_gradient_NC is not None and head_gradient_VC is not None:
@@ -78,27 +78,27 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
 
 def _losses_and_slopes(
-    logits_nV: Tensor, targets_n: Tensor, group: TensorGroup, z_loss_weight: float
+    logits_MV: Tensor, targets_M: Tensor, group: TensorGroup, z_loss_weight: float
 ) -> tuple[Tensor, Tensor]:
     """Each token's loss, and its derivative by this rank's logits, which it overwrites."""
-    own_n = targets_n - group.rank * logits_nV.shape[1]
-    is_own_n = (own_n >= 0) & (own_n < logits_nV.shape[1])
-    column_n1 = own_n.where(is_own_n, 0).unsqueeze(1)
-    top_n = logits_nV.amax(dim=1)
+    own_M = targets_M - group.rank * logits_MV.shape[1]
+    is_own_M = (own_M >= 0) & (own_M < logits_MV.shape[1])
+    column_M1 = own_M.where(is_own_M, 0).unsqueeze(1)
+    top_M = logits_MV.amax(dim=1)
     if group.size > 1:
-        dist.all_reduce(top_n, op=dist.ReduceOp.MAX, group=group.process_group)
-    logits_nV -= top_n.unsqueeze(1)
-    aimed_n = logits_nV.gather(1, column_n1).squeeze(1) * is_own_n
-    shares_nV = logits_nV.exp_()
-    divisor_n = shares_nV.sum(dim=1)
+        dist.all_reduce(top_M, op=dist.ReduceOp.MAX, group=group.process_group)
+    logits_MV -= top_M.unsqueeze(1)
+    aimed_M = logits_MV.gather(1, column_M1).squeeze(1) * is_own_M
+    shares_MV = logits_MV.exp_()
+    divisor_M = shares_MV.sum(dim=1)
     if group.size > 1:
-        divisor_n, aimed_n = summed(torch.stack([divisor_n, aimed_n]), group)
-    log_divisor_n = divisor_n.log()
-    losses_n = log_divisor_n - aimed_n
-    shares_nV /= divisor_n.unsqueeze(1)
+        divisor_M, aimed_M = summed(torch.stack([divisor_M, aimed_M]), group)
+    log_divisor_M = divisor_M.log()
+    losses_M = log_divisor_M - aimed_M
+    shares_MV /= divisor_M.unsqueeze(1)
     if z_loss_weight:
-        z_n = log_divisor_n + top_n
-        losses_n = losses_n + z_loss_weight * z_n**2
-        shares_nV *= (1 + 2 * z_loss_weight * z_n).unsqueeze(1)
-    shares_nV.scatter_add_(1, column_n1, -is_own_n.float().unsqueeze(1))
-    return losses_n, shares_nV
+        z_M = log_divisor_M + top_M
+        losses_M = losses_M + z_loss_weight * z_M**2
+        shares_MV *= (1 + 2 * z_loss_weight * z_M).unsqueeze(1)
+    shares_MV.scatter_add_(1, column_M1, -is_own_M.float().unsqueeze(1))
+    return losses_M, shares_MV

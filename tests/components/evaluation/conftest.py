@@ -71,7 +71,7 @@ def uniform_model(random_model: CodeModel) -> CodeModel:
 def bundle(random_model: CodeModel, shape: ModelConfig, tokenizer_dir: Path, tmp_path: Path) -> Path:
     place = tmp_path / "bundle"
     place.mkdir()
-    save_bundle(place, shape, VOCAB_SIZE, random_model.state_dict(), "float32")
+    save_bundle(place, shape, VOCAB_SIZE, random_model.state_dict(), "float32", shard_bytes=10**9)
     for name in TOKENIZER_FILES:
         (place / name).write_bytes((tokenizer_dir / name).read_bytes())
     return place
