@@ -14,10 +14,12 @@ Shapes, as suffixes of tensor names:
 import hashlib
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from model.attention import attend, rotate, rotation
 from model.config import ModelConfig
@@ -103,15 +105,20 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig, group: TensorGroup = ALONE) -> None:
         super().__init__()
+        self.is_recomputed = False
+        """Whether the backward pass computes the block again in place of keeping what it computed."""
         self.attention_norm = LayerNorm(config.hidden_size, config.layer_norm_epsilon, group)
         self.attention = Attention(config, group)
         self.feed_forward_norm = LayerNorm(config.hidden_size, config.layer_norm_epsilon, group)
         self.feed_forward = FeedForward(config, group)
 
-    def forward(
-        self, x_BTC: Tensor, documents_BT: Tensor | None = None, cache: LayerCache | None = None
-    ) -> Tensor:
+    def forward(self, x_BTC: Tensor, documents_BT: Tensor | None = None, cache: LayerCache | None = None) -> Tensor:
         """Pass the residual stream on."""
+        if self.is_recomputed and torch.is_grad_enabled():
+            return cast(Tensor, checkpoint(self._add_to, x_BTC, documents_BT, cache, use_reentrant=False))
+        return self._add_to(x_BTC, documents_BT, cache)
+
+    def _add_to(self, x_BTC: Tensor, documents_BT: Tensor | None, cache: LayerCache | None) -> Tensor:
         x_BTC = x_BTC + self.attention(self.attention_norm(x_BTC), documents_BT, cache)
         return x_BTC + self.feed_forward(self.feed_forward_norm(x_BTC))
 
@@ -124,10 +131,11 @@ class LearnedPositions(nn.Module):
         self.group = group
         self.weight = nn.Parameter(torch.empty(config.context_length_tokens, config.hidden_size))
 
-    def forward(self, x_BTC: Tensor, num_tokens: int, start: int = 0) -> Tensor:
-        """Add the rows of places `start` to `start + num_tokens`, of which this rank may have some."""
-        rows_TC = own_tokens(self.weight[start : start + num_tokens], self.group)
-        return x_BTC + on_own_tokens(rows_TC, self.group)
+    def forward(self, x_BTC: Tensor, start: int = 0) -> Tensor:
+        """Add the rows of the tokens' places; the first token of the sequence stands at `start`."""
+        num_tokens = x_BTC.shape[1] * (self.group.size if self.group.sequence_parallel else 1)
+        weight = on_own_tokens(self.weight, self.group)
+        return x_BTC + own_tokens(weight[start : start + num_tokens], self.group)
 
 
 class CodeModel(nn.Module):
@@ -162,7 +170,7 @@ class CodeModel(nn.Module):
             raise ValueError(f"{end} tokens do not fit the context of {self.config.context_length_tokens}")
         x_BTC = self.tokens(tokens_BT)
         if self.positions is not None:
-            x_BTC = self.positions(x_BTC, tokens_BT.shape[1], start)
+            x_BTC = self.positions(x_BTC, start)
         layer_caches = cache.layers if cache else [None] * len(self.blocks)
         for block, layer_cache in zip(self.blocks, layer_caches, strict=True):
             x_BTC = block(x_BTC, documents_BT, layer_cache)
@@ -208,7 +216,7 @@ def parameter_shapes(config: ModelConfig, vocab_size: int) -> dict[str, tuple[in
 
 
 def initialize(model: CodeModel, config: ModelConfig, seed: int) -> None:
-    """Set all weights; the same seed gives the same model, in whatever layout it will be trained."""
+    """Set all weights of a model that is not shared; the same seed gives the same ones."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(initial_weight(name, parameter.shape, config, seed))
