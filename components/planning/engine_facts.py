@@ -16,7 +16,8 @@ class EngineFacts(BaseModel):
     keeps_bf16_gradients: bool
     """Whether gradients lie in bf16 beside the fp32 sums."""
     keeps_gathered_inputs: bool
-    """Whether under sequence parallelism a layer keeps its input of all tokens, or gathers them once more."""
+    """Whether under sequence parallelism a layer keeps its input of all tokens, or gathers them once more; Megatron-LM
+    does that beside a computation, so it counts for no time."""
     sends_while_receiving: bool
     """Whether a stage's message up and its message down cross, or wait for each other."""
     cuts_messages: bool

@@ -96,16 +96,17 @@ def state_bytes(numbers: int, config: PretrainConfig, engine: EngineFacts) -> tu
 
     In bf16 the working weights take 2 bytes and the sums of gradients 4, beside them, with DeepSpeed's BF16_Optimizer,
     the gradients of one micro-batch in bf16; 12 bytes of fp32 weights and moments are shared out over the replicas
-    (ZeRO, arXiv 1910.02054, section 5.1). ZeRO-3 shares out weights and gradients too (section 5.3).
+    (ZeRO, arXiv 1910.02054, section 5.1). ZeRO-3 shares out weights and gradients too (section 5.3). DeepSpeed's other
+    optimizers have a bucket to send gradients from, however small the model.
     """
     replicas, working = config.layout.data, working_bytes(config)
     optimizer = 3 * FP32_BYTES * numbers / replicas
+    bucket = REDUCE_BUCKET_ELEMENTS * working
     if config.layout.zero_stage == 3:
         live = min(numbers, LIVE_PARAMETERS) * working
-        bucket = REDUCE_BUCKET_ELEMENTS * working
         return numbers * working / replicas + live, FP32_BYTES * numbers / replicas + bucket, optimizer
     if config.precision == "fp32":
-        return FP32_BYTES * numbers, FP32_BYTES * (numbers + numbers / replicas), optimizer
+        return FP32_BYTES * numbers, FP32_BYTES * (numbers + numbers / replicas) + bucket, optimizer
     kept = FP32_BYTES + (working if engine.keeps_bf16_gradients else 0)
     return working * numbers, kept * numbers, optimizer
 

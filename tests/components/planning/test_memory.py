@@ -1,8 +1,10 @@
 """Memory: exact arithmetic of the state, what PyTorch saves counted to the byte, laws, and a published run."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -87,7 +89,66 @@ def test_the_state_of_starcoderbase_is_arithmetic() -> None:
     shared = training_of(data=8, tensor=1, pipeline=1, zero_stage=3)
     assert state_bytes(4 * numbers, shared, OUR_ENGINE) == (1e9 + 2e9, 2e9 + 2 * 2**25, 6e9)
     full = training_of(data=2, tensor=1, pipeline=1, precision="fp32")
-    assert state_bytes(numbers, full, OUR_ENGINE) == (4e9, 6e9, 6e9)
+    assert state_bytes(numbers, full, OUR_ENGINE) == (4e9, 6e9 + 4 * 2**25, 6e9)
+
+
+HELD_BY_DEEPSPEED = """
+import gc
+import os
+import sys
+import torch
+sys.modules["mlflow"] = None  # DeepSpeed's autotuner would load it
+import deepspeed
+from model.config import PretrainConfig
+from model.deepspeed_config import deepspeed_config
+
+def held_bytes():
+    found = {}
+    for thing in gc.get_objects():
+        if isinstance(thing, torch.Tensor):
+            for tensor in (thing, thing.grad if thing.is_leaf else None):
+                if tensor is not None and tensor.device.type == "cpu":
+                    found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+    return sum(found.values())
+
+config = PretrainConfig.model_validate_json(sys.stdin.read())
+deepspeed.ops.__compatible_ops__ = {"deepspeed_shm_comm": False}  # else it is compiled first
+torch.distributed.init_process_group("gloo", init_method="file://" + sys.argv[1], rank=0, world_size=1)
+deepspeed.init_distributed("gloo", auto_mpi_discovery=False, verbose=False)
+module = torch.nn.Linear(1024, 1024)
+adamw = torch.optim.AdamW(module.parameters(), fused=True)
+engine, *_ = deepspeed.initialize(model=module, optimizer=adamw, config=deepspeed_config(config))
+kind = torch.bfloat16 if config.precision == "bf16" else torch.float32
+for micro_batch in range(3):  # one whole step, then the first micro-batch of the next
+    loss = engine(torch.zeros(1, 1024, dtype=kind)).float().sum()
+    engine.backward(loss)
+    if micro_batch < 2:
+        engine.step()
+del loss
+print("held", held_bytes())
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "zero_stage"), [("bf16", 1), ("fp32", 1), ("bf16", 3)])
+def test_the_state_is_what_deepspeed_holds(precision: str, zero_stage: int, tmp_path: Path) -> None:
+    """Every tensor that is alive between two micro-batches; what lives only inside a pass is taken off the plan."""
+    numbers = 1024 * 1024 + 1024
+    config = training_of(data=1, tensor=1, pipeline=1, zero_stage=zero_stage, precision=precision, accumulation_steps=2)
+    within_a_pass = {("bf16", 1): 0, ("fp32", 1): 4 * numbers, ("bf16", 3): 2 * numbers}[precision, zero_stage]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", HELD_BY_DEEPSPEED, str(tmp_path / "store")],
+        input=config.model_dump_json(),
+        env=os.environ | {"DS_ACCELERATOR": "cpu", "LOCAL_RANK": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    held = [line.split() for line in done.stdout.splitlines() if line.startswith("held ")]
+    assert held, done.stderr
+    assert int(held[0][1]) == pytest.approx(sum(state_bytes(numbers, config, OUR_ENGINE)) - within_a_pass, rel=1e-4)
 
 
 def test_memory_of_the_reference_is_what_it_was() -> None:

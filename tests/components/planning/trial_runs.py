@@ -42,6 +42,7 @@ TRAINING: dict[str, Any] = {
     "adam_epsilon": 1e-8,
     "gradient_clip_norm": 1.0,
     "fill_in_middle": {"rate": 0.5, "spm_rate": 0.5},
+    "blend": {},
     "validate_every_steps": 2500,
     "validation_batches": 2,
     "checkpoint_every_steps": 2500,
