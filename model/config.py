@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 
 
 class ModelConfig(BaseModel):
@@ -125,7 +126,7 @@ class PretrainConfig(BaseModel):
     activation_checkpointing: Literal["none", "blocks"]
     """What is computed again in the backward pass in place of being kept (arXiv 1604.06174)."""
     compile_blocks: bool
-    """Whether torch.compile fuses each block; changes the order of sums."""
+    """Whether torch.compile fuses each block and the loss; changes the order of sums."""
     loss_chunk_tokens: Annotated[int, Field(ge=1)]
     """Tokens whose logits are in memory at a time."""
     z_loss_weight: Annotated[float, Field(ge=0)]
@@ -144,6 +145,11 @@ class PretrainConfig(BaseModel):
     adam_epsilon: Annotated[float, Field(gt=0)]
     gradient_clip_norm: Annotated[float, Field(gt=0)]
     fill_in_middle: FillInMiddleConfig
+    blend: dict[SourceName, Annotated[float, Field(ge=0)]]
+    """Weight of each source of the token shards (`python`, `issue`); only ratios count, 0 leaves a source out.
+
+    Empty: each weighs as much as it holds, so all are read equally often (StarCoder's choice, arXiv 2305.06161).
+    """
     validate_every_steps: Annotated[int, Field(ge=1)]
     validation_batches: Annotated[int, Field(ge=1)]
     checkpoint_every_steps: Annotated[int, Field(ge=1)]
@@ -160,4 +166,6 @@ class PretrainConfig(BaseModel):
             raise ValueError(f"min_learning_rate {self.min_learning_rate} is above learning_rate {self.learning_rate}")
         if self.warmup_steps >= self.num_steps:
             raise ValueError(f"warmup_steps {self.warmup_steps} must be below num_steps {self.num_steps}")
+        if self.blend and not any(self.blend.values()):
+            raise ValueError("blend leaves every source out; give one a weight above 0, or {} for all by their size")
         return self

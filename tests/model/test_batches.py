@@ -39,6 +39,7 @@ def config_of(num_replicas=1, micro_batch_size=4, accumulation_steps=1, rate=0.0
         adam_epsilon=1e-8,
         gradient_clip_norm=1.0,
         fill_in_middle=FillInMiddleConfig(rate=rate, spm_rate=0.5),
+        blend={},
         validate_every_steps=5,
         validation_batches=num_validation,
         checkpoint_every_steps=5,

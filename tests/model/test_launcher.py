@@ -49,6 +49,7 @@ _CONFIG = PretrainConfig(
     adam_epsilon=1e-5,  # dampens the noise of gradients near zero, so that runs can be compared
     gradient_clip_norm=1.0,
     fill_in_middle=FillInMiddleConfig(rate=0.5, spm_rate=0.5),
+    blend={},
     validate_every_steps=5,
     validation_batches=4,
     checkpoint_every_steps=4,

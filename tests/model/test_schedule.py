@@ -31,6 +31,7 @@ def _config(num_steps: int, warmup_steps: int) -> PretrainConfig:
         adam_epsilon=1e-8,
         gradient_clip_norm=1.0,
         fill_in_middle=FillInMiddleConfig(rate=0.5, spm_rate=0.5),
+        blend={},
         validate_every_steps=1,
         validation_batches=1,
         checkpoint_every_steps=1,

@@ -57,6 +57,7 @@ def config() -> PretrainConfig:
         adam_epsilon=1e-8,
         gradient_clip_norm=1.0,
         fill_in_middle=FillInMiddleConfig(rate=0.5, spm_rate=0.5),
+        blend={},
         validate_every_steps=3,
         validation_batches=2,
         checkpoint_every_steps=3,
