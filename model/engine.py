@@ -315,6 +315,7 @@ class _LossModule(nn.Module):
             documents_BT=document_numbers(tokens_BT) if within else None,
             chunk_tokens=self._config.loss_chunk_tokens,
             z_loss_weight=self._config.z_loss_weight,
+            compiled=self._config.compile_blocks,
         )
 
 

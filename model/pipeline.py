@@ -105,6 +105,7 @@ def loss_of(config: PretrainConfig, group: TensorGroup) -> Callable[[tuple[Tenso
             group,
             chunk_tokens=config.loss_chunk_tokens,
             z_loss_weight=config.z_loss_weight,
+            compiled=config.compile_blocks,
         )
 
     return loss

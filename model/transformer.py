@@ -184,6 +184,7 @@ class CodeModel(nn.Module):
         documents_BT: Tensor | None = None,
         chunk_tokens: int = 2048,
         z_loss_weight: float = 0.0,
+        compiled: bool = False,
     ) -> Tensor:
         """Mean cross-entropy in nats over targets that are not IGNORED_TARGET; summed up in float32."""
         x_NC = enter(self.hidden(tokens_BT, documents_BT=documents_BT), self.group).flatten(0, 1)
@@ -194,6 +195,7 @@ class CodeModel(nn.Module):
             self.group,
             chunk_tokens=chunk_tokens,
             z_loss_weight=z_loss_weight,
+            compiled=compiled,
         )
 
     @property
