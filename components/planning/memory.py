@@ -19,6 +19,9 @@ FP32_BYTES = 4
 _NORM_STATISTICS_BYTES = 2 * FP32_BYTES
 """Mean and inverse deviation of one token in one LayerNorm."""
 
+_LOGIT_COPIES = 6
+"""At most so many fp32 tensors of the size of a chunk's logits does the loss have at a time; a test counts them."""
+
 LIVE_PARAMETERS = 1_000_000_000
 """Under ZeRO-3 DeepSpeed keeps up to so many gathered weights for their next use (`stage3_max_live_parameters`)."""
 
@@ -79,7 +82,7 @@ def _stage_memory(
         optimizer,
         stream + _workspace_bytes(model, config),
         attention,
-        _loss_bytes(model, vocab_size, config) if stage.is_last else 0.0,
+        loss_bytes(model, vocab_size, config) if stage.is_last else 0.0,
         _message_bytes(stage, model, config),
     )
     reserve = hardware.kind.reserved_bytes + ALLOCATOR_FRACTION * sum(parts)
@@ -186,11 +189,10 @@ def _workspace_bytes(model: ModelConfig, config: PretrainConfig) -> float:
     return micro_batch_tokens(model, config) * working_bytes(config) * (model.hidden_size + wide)
 
 
-def _loss_bytes(model: ModelConfig, vocab_size: int, config: PretrainConfig) -> float:
+def loss_bytes(model: ModelConfig, vocab_size: int, config: PretrainConfig) -> float:
     """Of `model/loss.py`: logits of a chunk, the gradients of head and stream that are kept, the last norm's input."""
     tokens, working, tensor = micro_batch_tokens(model, config), working_bytes(config), config.layout.tensor
-    cast = working if working < FP32_BYTES else 0
-    chunk = min(config.loss_chunk_tokens, tokens) * vocab_size / tensor * (FP32_BYTES + cast)
+    chunk = min(config.loss_chunk_tokens, tokens) * vocab_size / tensor * (working + _LOGIT_COPIES * FP32_BYTES)
     head = vocab_size / tensor * model.hidden_size * (FP32_BYTES + working)
     last_norm = tokens * (working * model.hidden_size + _NORM_STATISTICS_BYTES) / _token_share(config)
     return chunk + head + 2 * tokens * working * model.hidden_size + last_norm

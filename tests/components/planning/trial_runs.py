@@ -1,11 +1,16 @@
 """What the planner is tried on: StarCoderBase, its training and its pool, each with changes."""
 
+from functools import cache
+from pathlib import Path
 from typing import Any
+
+from ruamel.yaml import YAML
 
 from components.planning.hardware import DEVICES, Hardware
 from components.planning.run_cost import DeviceCosts
-from model.config import ModelConfig, ParallelLayout, PretrainConfig
+from model.config import ModelConfig, PretrainConfig
 
+ROOT = Path(__file__).parents[3]
 STARCODERBASE: dict[str, Any] = {
     "family": "gpt_bigcode",
     "num_layers": 40,
@@ -22,32 +27,15 @@ STARCODERBASE: dict[str, Any] = {
 }
 REFERENCE_LAYOUT = {"data": 32, "tensor": 4, "pipeline": 4, "sequence_parallel": True, "zero_stage": 1}
 TRAINING: dict[str, Any] = {
-    "recipe": 1,
-    "threads_per_process": 1,
     "precision": "bf16",
-    "document_attention": "across",
     "activation_checkpointing": "none",
-    "compile_blocks": False,
     "loss_chunk_tokens": 2048,
-    "z_loss_weight": 0.0,
     "micro_batch_size": 1,
     "accumulation_steps": 16,
     "num_steps": 250_000,
-    "learning_rate": 3e-4,
-    "min_learning_rate": 3e-5,
     "warmup_steps": 2000,
-    "weight_decay": 0.1,
-    "adam_beta1": 0.9,
-    "adam_beta2": 0.95,
-    "adam_epsilon": 1e-8,
-    "gradient_clip_norm": 1.0,
-    "fill_in_middle": {"rate": 0.5, "spm_rate": 0.5},
-    "blend": {},
-    "validate_every_steps": 2500,
-    "validation_batches": 2,
-    "checkpoint_every_steps": 2500,
-    "seed": 1,
 }
+"""All that a plan reads of a training but its layout; the rest is as in params.yaml."""
 
 
 def model_of(**changes: Any) -> ModelConfig:
@@ -60,7 +48,7 @@ def training_of(**changes: Any) -> PretrainConfig:
     shape = {name: changes.pop(name, value) for name, value in REFERENCE_LAYOUT.items()}
     if shape["tensor"] == 1:
         shape["sequence_parallel"] = False
-    return PretrainConfig.model_validate(TRAINING | {"layout": ParallelLayout.model_validate(shape)} | changes)
+    return PretrainConfig.model_validate(_small_run()["pretrain"] | TRAINING | {"layout": shape} | changes)
 
 
 def pool_of(device: str = "a100-80gb", **changes: Any) -> Hardware:
@@ -85,3 +73,8 @@ def pool_of(device: str = "a100-80gb", **changes: Any) -> Hardware:
         "checkpoint_stall_seconds": 2,
     }
     return Hardware.model_validate(whole | changes)
+
+
+@cache
+def _small_run() -> Any:
+    return YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
