@@ -50,11 +50,11 @@ def plan_pool(
     for layout in _layouts(devices, hardware, model.num_layers):
         shape = config.model_copy(update={"layout": layout})
         if indivisible(model, vocab_size, shape):
-            refused["heads, layers or vocabulary do not divide"] += 1
+            refused["heads or vocabulary that do not divide"] += 1
             continue
         for candidate in _candidates(shape, config.global_batch_size):
             if candidate is None:
-                refused["the global batch does not divide"] += 1
+                refused["a global batch that does not divide"] += 1
                 continue
             plan = plan_layout(model, vocab_size, candidate, hardware)
             if plan.refusals:

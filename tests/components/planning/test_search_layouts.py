@@ -51,7 +51,7 @@ def test_what_was_asked_is_among_them(reference: PoolPlan) -> None:
 
 
 def test_what_is_refused_is_counted(reference: PoolPlan) -> None:
-    assert reference.refused == {"memory": 127, "the global batch does not divide": 34}
+    assert reference.refused == {"memory": 127, "a global batch that does not divide": 34}
 
 
 def test_the_nearest_turns_one_switch_if_that_is_enough() -> None:
