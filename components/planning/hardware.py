@@ -110,8 +110,8 @@ DEVICES: Mapping[str, DeviceKind] = MappingProxyType(
             efficiency=Efficiency(
                 low=0.458,
                 high=0.504,
-                source="one H100 trains StarCoderBase-1B in this engine, with flash attention and no compiler, and with "
-                "cuDNN attention and compiled blocks (benchmarks/README.md)",
+                source="one H100 trains StarCoderBase-1B in this engine, with flash attention and no compiler, and "
+                "with cuDNN attention and compiled blocks (benchmarks/README.md)",
             ),
         ),
         # For orientation: this machine is not asked how fast it is.
