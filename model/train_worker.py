@@ -17,7 +17,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from model.batches import ShortCorpusError, TrainBatches, validation_batches
+from model.batches import ShortCorpusError, TrainBatches, validation_sources
 from model.checkpoint import CheckpointStore
 from model.durable_files import write_durably
 from model.engine import Engine
@@ -25,6 +25,7 @@ from model.event_stream import EventWriter, Failure
 from model.metrics_log import MetricsLog
 from model.parent_watch import die_with_parent
 from model.reporting import SilentSink, current_sink, reporting_to
+from model.source_blend import BlendError
 from model.text_codec import ByteLevelCodec, TextCodecError
 from model.token_shards import TokenShardError, TokenShards
 from model.train_request import CHECKPOINTS_DIR, METRICS_FILE, PREEMPTED, TrainRequest
@@ -44,7 +45,7 @@ def main() -> int:
     try:
         with reporting_to(events if int(os.environ["RANK"]) == 0 else SilentSink()):
             _train(request, stop)
-    except (TrainingFailedError, TokenShardError, ShortCorpusError, TextCodecError) as error:
+    except (TrainingFailedError, TokenShardError, ShortCorpusError, BlendError, TextCodecError) as error:
         events.write(Failure(kind=type(error).__name__, text=str(error)))
         return PREEMPTED if isinstance(error, TrainingPreemptedError) else 1
     return 0
@@ -70,7 +71,7 @@ def _train(request: TrainRequest, stop: threading.Event) -> None:
         context_length=context_length,
         engine=engine,
         batches=batches,
-        validation=validation_batches(shards, config, context_length, engine.data_rank),
+        validation=validation_sources(shards, config, context_length, engine.data_rank),
         checkpoints=checkpoints,
         metrics=metrics,
         stop_requested=stop.is_set,

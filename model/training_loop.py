@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from model.batches import Batch, TrainBatches
+from model.batches import Batch, TrainBatches, ValidationSource
 from model.checkpoint import CheckpointStore
 from model.config import PretrainConfig
 from model.engine import Engine
@@ -27,7 +27,7 @@ class TrainingRun:
     context_length: int
     engine: Engine
     batches: TrainBatches
-    validation: Sequence[Batch]
+    validation: Sequence[ValidationSource]
     checkpoints: CheckpointStore
     metrics: MetricsLog
     stop_requested: Callable[[], bool]
@@ -48,7 +48,7 @@ class TrainingRun:
             measured = {"loss": outcome.loss, "learning_rate": rate, "gradient_norm": outcome.gradient_norm}
             last = step == self.config.num_steps
             if last or step % self.config.validate_every_steps == 0:
-                measured["validation_loss"] = self.engine.evaluate(self.validation)
+                measured |= self._validate()
             self._require_finite(measured, step)
             self.metrics.append({"step": step, "tokens": step * self._tokens_per_step} | measured)
             self._report(step, measured, seconds)
@@ -62,6 +62,12 @@ class TrainingRun:
                     f"training was asked to stop and has saved step {step} of {self.config.num_steps}; start it "
                     "again to go on"
                 )
+
+    def _validate(self) -> dict[str, float]:
+        """The mean loss of each source, and their mean by how many tokens each source has."""
+        losses = {source.name: self.engine.evaluate(source.batches) for source in self.validation}
+        mean = math.fsum(source.share * losses[source.name] for source in self.validation)
+        return {"validation_loss": mean} | {f"validation_loss/{name}": loss for name, loss in losses.items()}
 
     def _micro_batches(self, step: int) -> Sequence[Batch]:
         return self.batches.batch(step - 1, self.engine.data_rank) if self.engine.reads_batches else ()

@@ -34,6 +34,20 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
         load_config(path)
 
 
+@pytest.mark.parametrize(
+    ("blend", "said"),
+    [
+        ("{python: 0, c: 0}", "blend leaves every source out"),
+        ("{python: -1}", r"pretrain\.blend\.python: .*greater than or equal to 0, not -1"),
+        ("{C++: 1}", r"pretrain\.blend\.C\+\+"),
+        ("{python: .inf}", r"pretrain\.blend\.python: .*finite"),
+    ],
+)
+def test_a_blend_that_weighs_nothing_or_less_is_refused(tmp_path: Path, blend: str, said: str) -> None:
+    with pytest.raises(ParamsError, match=said):
+        load_config(_edited(tmp_path, "  blend: {} ", f"  blend: {blend} "))
+
+
 def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
     path = _edited(tmp_path, "  min_frequency: 2\n", "  min_frequency: 2\n  min_frequency: 3\n")
     with pytest.raises(ParamsError, match="not YAML"):

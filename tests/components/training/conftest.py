@@ -85,7 +85,7 @@ def pretrain_inputs(program: Callable[[int], str], tmp_path_factory: pytest.Temp
     writer = ShardWriter(shards_dir, 2048, tokenizer.get_vocab_size())
     for number, text in enumerate(texts):
         split = "validation" if number % 4 == 0 else "train"
-        writer.add(split, encode_text(tokenizer, text), len(text.encode()))
+        writer.add(split, "python" if number % 5 else "c", encode_text(tokenizer, text), len(text.encode()))
     writer.close()
     return shards_dir, tokenizer_dir
 
@@ -117,6 +117,11 @@ def metric_lines() -> Callable[[int], Sequence[str]]:
     return lambda count: [
         f'{{"gradient_norm":1.5,"learning_rate":{0.001 * (1 - step / (count + 1)):.6f},"loss":{2 + 6 / step:.4f},'
         f'"step":{step},"tokens":{step * 128}'
-        + (f',"validation_loss":{2.1 + 6 / step:.4f}}}' if step % 10 == 0 else "}")
+        + (
+            f',"validation_loss":{2.1 + 6 / step:.4f},"validation_loss/c":{1.8 + 6 / step:.4f},'
+            f'"validation_loss/python":{2.4 + 6 / step:.4f}}}'
+            if step % 10 == 0
+            else "}"
+        )
         for step in range(1, count + 1)
     ]
