@@ -152,6 +152,7 @@ class PretrainConfig(BaseModel):
     """
     validate_every_steps: Annotated[int, Field(ge=1)]
     validation_batches: Annotated[int, Field(ge=1)]
+    """Of micro_batch_size windows, of all sources together; with fewer batches than sources the smallest have none."""
     checkpoint_every_steps: Annotated[int, Field(ge=1)]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
 
