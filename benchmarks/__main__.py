@@ -18,7 +18,7 @@ from rich.table import Table  # noqa: E402
 
 from benchmarks.comparison import Comparison  # noqa: E402
 
-MODULES = ("quality_filters", "redaction", "deduplication", "decontamination", "encode_text", "network")
+MODULES = ("quality_filters", "redaction", "deduplication", "decontamination", "encode_text", "network", "decoding")
 
 
 def main(names: list[str]) -> None:

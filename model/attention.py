@@ -9,7 +9,7 @@ Shapes, as suffixes of tensor names:
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -28,9 +28,7 @@ def attend(
     """
     if q_BTHD.shape[1] == 1 and documents_BT is None:
         return _from_one_token(q_BTHD, k_BSGD, v_BSGD, window)
-    return BACKENDS[choose_backend(q_BTHD, k_BSGD, window, documents_BT)](
-        q_BTHD, k_BSGD, v_BSGD, window, documents_BT
-    )
+    return BACKENDS[choose_backend(q_BTHD, k_BSGD, window, documents_BT)](q_BTHD, k_BSGD, v_BSGD, window, documents_BT)
 
 
 def choose_backend(q_BTHD: Tensor, k_BSGD: Tensor, window: int | None, documents_BT: Tensor | None) -> Backend:
@@ -44,9 +42,7 @@ def choose_backend(q_BTHD: Tensor, k_BSGD: Tensor, window: int | None, documents
     return "varlen" if q_BTHD.is_cuda and is_half else "masked"
 
 
-def _masked(
-    q_BTHD: Tensor, k_BSGD: Tensor, v_BSGD: Tensor, window: int | None, documents_BT: Tensor | None
-) -> Tensor:
+def _masked(q_BTHD: Tensor, k_BSGD: Tensor, v_BSGD: Tensor, window: int | None, documents_BT: Tensor | None) -> Tensor:
     num_new, num_seen = q_BTHD.shape[1], k_BSGD.shape[1]
     asking_T1 = torch.arange(num_seen - num_new, num_seen, device=q_BTHD.device).unsqueeze(1)
     seen_S = torch.arange(num_seen, device=q_BTHD.device)
@@ -64,7 +60,9 @@ def _causal(
     return _fused(q_BTHD, k_BSGD, v_BSGD, is_causal=True)
 
 
-def _fused(q_BTHD: Tensor, k_BSGD: Tensor, v_BSGD: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False):
+def _fused(
+    q_BTHD: Tensor, k_BSGD: Tensor, v_BSGD: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
+) -> Tensor:
     q_BHTD, k_BGSD, v_BGSD = (heads.transpose(1, 2) for heads in (q_BTHD, k_BSGD, v_BSGD))
     mixed_BHTD = F.scaled_dot_product_attention(
         q_BHTD,
@@ -77,9 +75,7 @@ def _fused(q_BTHD: Tensor, k_BSGD: Tensor, v_BSGD: Tensor, attn_mask: Tensor | N
     return mixed_BHTD.transpose(1, 2)
 
 
-def _varlen(
-    q_BTHD: Tensor, k_BSGD: Tensor, v_BSGD: Tensor, window: int | None, documents_BT: Tensor | None
-) -> Tensor:
+def _varlen(q_BTHD: Tensor, k_BSGD: Tensor, v_BSGD: Tensor, window: int | None, documents_BT: Tensor | None) -> Tensor:
     """All sequences as one row of pieces: a piece is a document, or a whole sequence."""
     from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 - loads the flash kernels
 
@@ -91,7 +87,7 @@ def _varlen(
     borders = begins_BT.flatten().nonzero().squeeze(1).to(torch.int32)
     borders = F.pad(borders, (0, 1), value=num_sequences * num_tokens)
     q, k, v = (heads.flatten(0, 1) for heads in (q_BTHD, k_BSGD, v_BSGD))
-    mixed = varlen_attn(
+    mixed: Any = varlen_attn(
         q,
         k,
         v,
@@ -102,7 +98,6 @@ def _varlen(
         window_size=(-1 if window is None else window - 1, 0),
         enable_gqa=q.shape[1] != k.shape[1],
     )
-    assert isinstance(mixed, Tensor)
     return mixed.unflatten(0, (num_sequences, num_tokens))
 
 

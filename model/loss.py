@@ -88,7 +88,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 def _losses_and_slopes(
     logits_MV: Tensor, targets_M: Tensor, weights_M: Tensor, group: TensorGroup, z_loss_weight: float
 ) -> tuple[Tensor, Tensor]:
-    """Each token's loss times its weight, and the derivative by this rank's logits, in the type of the logits."""
+    """Each token's loss times its weight, and its derivative by this rank's logits, which may be overwritten."""
     exact_MV = logits_MV.float()
     own_M = targets_M - group.rank * logits_MV.shape[1]
     is_own_M = (own_M >= 0) & (own_M < logits_MV.shape[1])
@@ -97,7 +97,7 @@ def _losses_and_slopes(
     if group.size > 1:
         dist.all_reduce(top_M, op=dist.ReduceOp.MAX, group=group.process_group)
     aimed_M = (exact_MV.gather(1, column_M1).squeeze(1) - top_M) * is_own_M
-    shares_MV = (exact_MV - top_M.unsqueeze(1)).exp()
+    shares_MV = exact_MV.sub_(top_M.unsqueeze(1)).exp_()
     divisor_M = shares_MV.sum(dim=1)
     if group.size > 1:
         divisor_M, aimed_M = summed(torch.stack([divisor_M, aimed_M]), group)
@@ -108,9 +108,14 @@ def _losses_and_slopes(
         z_M = log_divisor_M + top_M
         losses_M = losses_M + z_loss_weight * z_M**2
         scale_M = scale_M * (1 + 2 * z_loss_weight * z_M)
-    columns_V = torch.arange(logits_MV.shape[1], device=logits_MV.device)
-    is_aimed_MV = (columns_V.unsqueeze(0) == column_M1) & is_own_M.unsqueeze(1)
-    slopes_MV = shares_MV * scale_M.unsqueeze(1) - is_aimed_MV * weights_M.unsqueeze(1)
+    slopes_MV = shares_MV.mul_(scale_M.unsqueeze(1))
+    aimed_slopes_M = weights_M * is_own_M
+    if torch.compiler.is_compiling():
+        # A comparison of all columns is fused with the rest; a scatter would be a pass of its own over the logits.
+        columns_V = torch.arange(logits_MV.shape[1], device=logits_MV.device)
+        slopes_MV = slopes_MV - (columns_V.unsqueeze(0) == column_M1) * aimed_slopes_M.unsqueeze(1)
+    else:
+        slopes_MV.scatter_add_(1, column_M1, -aimed_slopes_M.unsqueeze(1))
     return losses_M * weights_M, slopes_MV.to(logits_MV.dtype)
 
 
