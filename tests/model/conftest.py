@@ -1,4 +1,4 @@
-"""One thread for torch, and a small real tokenizer and network."""
+"""One thread for torch, real ranks, and a small real tokenizer and network."""
 
 import pytest
 import torch
@@ -6,6 +6,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from model.config import ModelConfig
 from model.special_tokens import STARCODER, STARCODER2
+from tests.model.rank_server import RankServer
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -14,6 +15,14 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def ranks():
+    """Runs functions in processes that train together."""
+    server = RankServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")
