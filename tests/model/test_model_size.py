@@ -36,7 +36,7 @@ def test_the_count_is_that_of_the_built_model(family, seed):
 
 
 def test_tiny_starcoder_has_the_published_number_of_parameters():
-    """The large models stand in params/, see tests/components/test_recipes.py; this one has no recipe."""
+    """The large models stand in params/, see tests/components/test_published_runs.py; this one has no file."""
     assert parameter_count(gpt_bigcode(20, 768, 12, 8192), 49_152) == 164_144_128
 
 
