@@ -25,6 +25,8 @@ from components.settings import Settings
 from flows import summary
 from flows.console import RunView
 from flows.forms import TrainCodeModelRequest
+from flows.plan_run import LOCAL, plan_run, refuse_what_cannot_run, write_page
+from flows.plan_tables import plan_tables
 from flows.services import describe_services, prefect_environment, stop_services
 from flows.startup import start_everything
 
@@ -90,7 +92,7 @@ def run(
     """
     settings = _enter()
     request = _request(params, training_steps, seed, promote)
-    load_config(settings.workspace / params)  # a mistake in it is told before the services start
+    refuse_what_cannot_run(load_config(settings.workspace / params))  # told before the services start
     with out.status("starting the services"):
         start_everything(settings, lambda text: None)
     os.environ.setdefault(
@@ -103,6 +105,27 @@ def run(
     with view.shown(), listening(view.hear):
         outcome = train_code_model(request)
     _print_run(settings, outcome)
+
+
+@app.command(epilog=EPILOG)
+def plan(
+    params: Annotated[Path, typer.Argument(help="Parameter file, relative to the workspace.")] = DEFAULT_PARAMS,
+    pool: Annotated[str, typer.Option(metavar="PROFILE", help="A profile of k8s/profiles, or a .yaml file.")] = LOCAL,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plan as a page, too.")] = None,
+) -> None:
+    """Work out a training on paper.
+
+    Memory of each device, time of a step, days, cost and carbon on a pool of devices, and the layouts that would fit.
+    Nothing is started. Ends with code 1 when the layout of the parameter file cannot be had there.
+    """
+    config = load_config(Settings.from_environment().workspace / params)
+    planned, hardware = plan_run(config, pool)
+    out.print(plan_tables(planned, hardware))
+    if html is not None:
+        write_page(planned, hardware, config, html)
+        out.print(f"page: {html}", markup=False)
+    if planned.asked.refusals:
+        raise typer.Exit(1)
 
 
 @app.command(epilog=EPILOG)

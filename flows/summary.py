@@ -103,6 +103,10 @@ def _grow(branch: Tree, record: StepRecord, records: Mapping[str, StepRecord], t
     digest = record.digest[:_CHARS_OF_DIGEST]
     again = record.record_digest() in told
     line = Text.assemble((record.artifact, "bold"), f"  {digest}", (f"  by {record.step}", "dim"))
+    cost = record.provenance.cost
+    if cost is not None:
+        energy = f", {cost.energy_kwh:.3g} kWh" if cost.energy_kwh is not None else ""
+        line.append(f"  {cost.device_hours:.3g} {cost.device} hours{energy}", style="dim")
     if again:
         line.append("  (above)", style="dim")
     node = branch.add(line)

@@ -53,7 +53,7 @@ def train(request: TrainRequest) -> TrainResult:
     with writing_to(request.work_dir):
         request.work_dir.mkdir(parents=True, exist_ok=True)
     write_durably(request_file, request.model_dump_json(indent=2).encode() + b"\n")
-    with _reserved_port() as port, _Gang(request.pretrain.num_processes) as gang, gang.stopping_at_sigterm():
+    with _reserved_port() as port, _Gang(request.pretrain.layout.world_size) as gang, gang.stopping_at_sigterm():
         for rank in range(gang.size):
             gang.start(rank, _command(request_file), _environment(request, rank, port), _last_words(request, rank))
         gang.follow()
@@ -200,7 +200,7 @@ def _environment(request: TrainRequest, rank: int, port: int) -> dict[str, str]:
     environment = os.environ | {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(request.pretrain.num_processes),
+        "WORLD_SIZE": str(request.pretrain.layout.world_size),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "GLOO_SOCKET_IFNAME": "lo",  # all ranks are on this machine; its own name need not resolve

@@ -17,20 +17,20 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from model.batches import ShortCorpusError, TrainBatches, validation_batches
+from model.batches import ShortCorpusError, TrainBatches, validation_sources
 from model.checkpoint import CheckpointStore
 from model.durable_files import write_durably
 from model.engine import Engine
 from model.event_stream import EventWriter, Failure
 from model.metrics_log import MetricsLog
 from model.parent_watch import die_with_parent
-from model.reporting import SilentSink, reporting_to
+from model.reporting import SilentSink, current_sink, reporting_to
+from model.source_blend import BlendError
 from model.text_codec import ByteLevelCodec, TextCodecError
 from model.token_shards import TokenShardError, TokenShards
 from model.train_request import CHECKPOINTS_DIR, METRICS_FILE, PREEMPTED, TrainRequest
 from model.training_errors import CheckpointError, TrainingFailedError, TrainingPreemptedError
 from model.training_loop import TrainingRun
-from model.transformer import CodeModel, initialize
 
 
 def main() -> int:
@@ -45,7 +45,7 @@ def main() -> int:
     try:
         with reporting_to(events if int(os.environ["RANK"]) == 0 else SilentSink()):
             _train(request, stop)
-    except (TrainingFailedError, TokenShardError, ShortCorpusError, TextCodecError) as error:
+    except (TrainingFailedError, TokenShardError, ShortCorpusError, BlendError, TextCodecError) as error:
         events.write(Failure(kind=type(error).__name__, text=str(error)))
         return PREEMPTED if isinstance(error, TrainingPreemptedError) else 1
     return 0
@@ -54,32 +54,33 @@ def main() -> int:
 def _train(request: TrainRequest, stop: threading.Event) -> None:
     config, context_length = request.pretrain, request.model.context_length_tokens
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    if world_size != config.num_processes:
+    if world_size != config.layout.world_size:
         raise CheckpointError(
-            f"{world_size} processes were started for pretrain.num_processes {config.num_processes}; start as many"
+            f"{world_size} processes were started for a layout of {config.layout.world_size}; start as many"
         )
     _make_deterministic(config.threads_per_process)
     shards = TokenShards(request.token_shards)
     batches = TrainBatches(shards, ByteLevelCodec.read(request.tokenizer), config, context_length)
-    model = CodeModel(request.model, shards.vocab_size)
-    initialize(model, request.model, config.seed)
-    engine = Engine(model, config, int(os.environ["LOCAL_RANK"]))
+    engine = Engine(request.model, shards.vocab_size, config, int(os.environ["LOCAL_RANK"]))
+    checkpoints = CheckpointStore(
+        request.work_dir / CHECKPOINTS_DIR, request.run_digest(), config.layout, rank, engine.exchange
+    )
     metrics = MetricsLog(request.work_dir / METRICS_FILE) if rank == 0 else MetricsLog.unread()
     TrainingRun(
         config=config,
         context_length=context_length,
         engine=engine,
         batches=batches,
-        validation=validation_batches(shards, config, context_length, rank),
-        checkpoints=CheckpointStore(
-            request.work_dir / CHECKPOINTS_DIR, request.run_digest(), rank, world_size, engine.exchange
-        ),
+        validation=validation_sources(shards, config, context_length, engine.data_rank),
+        checkpoints=checkpoints,
         metrics=metrics,
         stop_requested=stop.is_set,
     ).to_the_end()
-    weights = engine.full_weights()
-    if rank == 0:
+    trained = checkpoints.load_latest(current_sink().note)
+    if rank == 0 and trained:
+        weights = {name: trained.state.whole(name, "weights") for name in trained.state.shapes}
         _write_artifact(request, shards.vocab_size, safetensors.torch.save(weights, {"format": "pt"}), metrics)
+    checkpoints.close()
     engine.close()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from model.batches import Batch, TrainBatches
+from model.batches import Batch, TrainBatches, ValidationSource
 from model.checkpoint import CheckpointStore
 from model.config import PretrainConfig
 from model.engine import Engine
@@ -27,7 +27,7 @@ class TrainingRun:
     context_length: int
     engine: Engine
     batches: TrainBatches
-    validation: Sequence[Batch]
+    validation: Sequence[ValidationSource]
     checkpoints: CheckpointStore
     metrics: MetricsLog
     stop_requested: Callable[[], bool]
@@ -42,47 +42,71 @@ class TrainingRun:
         for step in range(self._resume() + 1, self.config.num_steps + 1):
             started = perf_counter()
             rate = learning_rate(self.config, step)
-            outcome = self.engine.train_step(self.batches.batch(step - 1, self.engine.rank), rate)
+            outcome = self.engine.train_step(self._micro_batches(step), rate)
             seconds = perf_counter() - started
 
             measured = {"loss": outcome.loss, "learning_rate": rate, "gradient_norm": outcome.gradient_norm}
             last = step == self.config.num_steps
             if last or step % self.config.validate_every_steps == 0:
-                measured["validation_loss"] = self.engine.evaluate(self.validation)
+                measured |= self._validate()
             self._require_finite(measured, step)
             self.metrics.append({"step": step, "tokens": step * self._tokens_per_step} | measured)
             self._report(step, measured, seconds)
 
             stop = self._any_rank_asked_to_stop()
+            self._settle(must_stand=False)
             if last or stop or step % self.config.checkpoint_every_steps == 0:
-                self._save(step)
+                self._save(step, must_stand=last or stop)
             if stop and not last:
                 raise TrainingPreemptedError(
                     f"training was asked to stop and has saved step {step} of {self.config.num_steps}; start it "
                     "again to go on"
                 )
 
+    def _validate(self) -> dict[str, float]:
+        """The mean loss of each source, and their mean by how many tokens each source has."""
+        losses = {source.name: self.engine.evaluate(source.batches) for source in self.validation}
+        mean = math.fsum(source.share * losses[source.name] for source in self.validation)
+        return {"validation_loss": mean} | {f"validation_loss/{name}": loss for name, loss in losses.items()}
+
+    def _micro_batches(self, step: int) -> Sequence[Batch]:
+        return self.batches.batch(step - 1, self.engine.data_rank) if self.engine.reads_batches else ()
+
     def _resume(self) -> int:
         """The step that the run goes on from, 0 at the start; state and metrics are as they were then."""
         checkpoint = self.checkpoints.load_latest(current_sink().note)
         if checkpoint:
-            self.engine.import_state(checkpoint.state)
+            self.engine.import_state(checkpoint.state, checkpoint.step)
             current_sink().note(f"resumed at step {checkpoint.step}")
+            if checkpoint.layout != self.config.layout:
+                current_sink().note("in another layout: from here on the weights agree but for rounding")
         self.metrics.restart(checkpoint.metrics if checkpoint else b"")
         step = checkpoint.step if checkpoint else 0
         current_sink().progress(step, self.config.num_steps, "steps")
         return step
 
-    def _save(self, step: int) -> None:
+    def _save(self, step: int, *, must_stand: bool) -> None:
+        """Begin a checkpoint; the training waits only for the copy, or where it `must_stand` for its end."""
         started = perf_counter()
-        self.checkpoints.save(
+        self._settle(must_stand=False, wait=True)
+        self.checkpoints.begin(
             step,
             samples=step * self.config.global_batch_size,
             state=self.engine.export_state(),
-            weights=self.engine.full_weights(),
             metrics=self.metrics.content(),
         )
+        if must_stand:
+            self._settle(must_stand=True, wait=True)
         current_sink().metrics({"checkpoint_seconds": perf_counter() - started}, step)
+
+    def _settle(self, *, must_stand: bool, wait: bool = False) -> None:
+        """See to the checkpoint that is being written. One that fails is told and costs no training."""
+        try:
+            self.checkpoints.settle(wait=wait)
+        except TrainingFailedError as error:
+            if must_stand:
+                raise
+            current_sink().note(f"a checkpoint was not saved, the training goes on: {error}")
 
     def _report(self, step: int, measured: Mapping[str, float], seconds: float) -> None:
         speed = {"seconds_per_step": seconds, "tokens_per_second": self._tokens_per_step / seconds}

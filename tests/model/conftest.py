@@ -1,4 +1,4 @@
-"""One thread for torch, and a small real tokenizer and network."""
+"""One thread for torch, real ranks, and a small real tokenizer and network."""
 
 import pytest
 import torch
@@ -6,6 +6,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from model.config import ModelConfig
 from model.special_tokens import STARCODER, STARCODER2
+from tests.model.rank_server import RankServer
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -14,6 +15,14 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def ranks():
+    """Runs functions in processes that train together."""
+    server = RankServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")
@@ -55,8 +64,31 @@ def small_config() -> ModelConfig:
         num_layers=2,
         hidden_size=24,
         num_heads=3,
+        num_key_value_heads=1,
         feed_forward_size=40,
         context_length_tokens=32,
+        rope_theta=None,
+        attention_window_tokens=None,
+        tied_head=True,
+        layer_norm_epsilon=1e-5,
+        init_std=0.2,
+    )
+
+
+@pytest.fixture(scope="session")
+def small_starcoder2() -> ModelConfig:
+    """The same of the other family: two query heads for a key/value head, a window far below the context."""
+    return ModelConfig(
+        family="starcoder2",
+        num_layers=2,
+        hidden_size=32,
+        num_heads=4,
+        num_key_value_heads=2,
+        feed_forward_size=40,
+        context_length_tokens=32,
+        rope_theta=1e4,
+        attention_window_tokens=6,
+        tied_head=False,
         layer_norm_epsilon=1e-5,
         init_std=0.2,
     )

@@ -40,7 +40,7 @@ config = PretrainConfig(
     recipe=1, num_processes=2, threads_per_process=1, precision=sys.argv[1], micro_batch_size=2, accumulation_steps=3,
     num_steps=6, learning_rate=0.05, min_learning_rate=0.05, warmup_steps=0, weight_decay=0.1, adam_beta1=0.9,
     adam_beta2=0.95, adam_epsilon=1e-8, gradient_clip_norm=0.5,
-    fill_in_middle=FillInMiddleConfig(rate=0, spm_rate=0), validate_every_steps=1, validation_batches=1,
+    fill_in_middle=FillInMiddleConfig(rate=0, spm_rate=0), blend={}, validate_every_steps=1, validation_batches=1,
     checkpoint_every_steps=1, seed=1,
 )
 torch.set_num_threads(1)

@@ -49,6 +49,7 @@ _CONFIG = PretrainConfig(
     adam_epsilon=1e-5,  # dampens the noise of gradients near zero, so that runs can be compared
     gradient_clip_norm=1.0,
     fill_in_middle=FillInMiddleConfig(rate=0.5, spm_rate=0.5),
+    blend={},
     validate_every_steps=5,
     validation_batches=4,
     checkpoint_every_steps=4,
@@ -95,7 +96,8 @@ def data(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> Path
     random = np.random.default_rng(0)
     for number in range(120):
         tokens = random.integers(19, tokenizer.get_vocab_size(), random.integers(5, 200)).astype(np.uint16)
-        writer.add("validation" if number % 6 == 0 else "train", tokens, len(tokens))
+        source = "python" if number % 5 else "issue"
+        writer.add("validation" if number % 6 == 0 else "train", source, tokens, len(tokens))
     writer.close()
     return path
 
@@ -149,7 +151,8 @@ def test_a_run_reports_every_step_and_leaves_the_artifact(
     assert [row["step"] for row in rows] == list(range(1, 13))
     assert [row["step"] for row in rows if "validation_loss" in row] == [5, 10, 12]
     assert [row["tokens"] for row in rows] == [step * 48 * 32 for step in range(1, 13)]
-    assert sorted(rows[4]) == ["gradient_norm", "learning_rate", "loss", "step", "tokens", "validation_loss"]
+    validated = ["validation_loss", "validation_loss/issue", "validation_loss/python"]
+    assert sorted(rows[4]) == ["gradient_norm", "learning_rate", "loss", "step", "tokens", *validated]
     assert result == TrainResult(
         step=12, tokens=12 * 48 * 32, loss=rows[-1]["loss"], validation_loss=rows[-1]["validation_loss"]
     )

@@ -38,7 +38,12 @@ def test_where_a_run_happens_is_not_part_of_its_digest(request_in: Callable[...,
 
 @pytest.mark.parametrize(
     "changed",
-    [{"pretrain": {"seed": 1}}, {"pretrain": {"num_steps": 601}}, {"model": {"init_std": 0.03}}],
+    [
+        {"pretrain": {"seed": 1}},
+        {"pretrain": {"num_steps": 601}},
+        {"pretrain": {"blend": {"python": 1}}},
+        {"model": {"init_std": 0.03}},
+    ],
     ids=str,
 )
 def test_every_parameter_is_part_of_the_digest(request_in: Callable[..., TrainRequest], changed: dict[str, Any]):

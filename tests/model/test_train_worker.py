@@ -28,7 +28,7 @@ def request_file(tmp_path: Path, tokenizer: Tokenizer, small_config: ModelConfig
     tokenizer.save(str(tmp_path / "tokenizer" / "tokenizer.json"))
     writer = ShardWriter(tmp_path / "shards", shard_tokens=1000, vocab_size=tokenizer.get_vocab_size())
     for split in ("train", "validation"):
-        writer.add(split, tokenizer.encode("for number in range(10): print(number)\n" * 40).ids, 1600)
+        writer.add(split, "python", tokenizer.encode("for number in range(10): print(number)\n" * 40).ids, 1600)
     writer.close()
     raw: Any = YAML(typ="safe").load(Path(__file__).parents[2] / "params.yaml")["pretrain"]
     request = TrainRequest(
