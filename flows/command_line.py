@@ -15,7 +15,6 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from components.catalog import STEPS, step_making
 from components.config import PipelineConfig, load_config
@@ -132,7 +131,9 @@ def plan(
 def status() -> None:
     """Show services, artifacts and versions."""
     settings = _enter()
-    out.print(summary.together(_services_table(settings), _artifacts_table(settings)))
+    services = summary.services_table(describe_services(settings), settings.workspace)
+    artifacts = summary.artifacts_table({step.output: published_record(step.output, settings) for step in STEPS})
+    out.print(summary.together(services, artifacts))
     from components.versioning import data_version_of, data_versions  # noqa: PLC0415
 
     names = ", ".join(version.version for version in data_versions(settings))
@@ -386,28 +387,6 @@ def _pointers(settings: Settings, outcome: Any) -> Table:
     table.add_row("loss curve", str(settings.reports_dir / "loss_curve.png"))
     table.add_row("Prefect", f"http://127.0.0.1:{settings.prefect_port}")
     table.add_row("MLflow", settings.mlflow_url)
-    return table
-
-
-def _services_table(settings: Settings) -> Table:
-    table = Table(title="Services", title_justify="left", header_style="bold")
-    for heading in ("service", "state", "address", "MB", "log"):
-        table.add_column(heading, overflow="fold")
-    for service in describe_services(settings):
-        memory = f"{service.memory_bytes / 1e6:.0f}" if service.memory_bytes else ""
-        log = str(service.log.relative_to(settings.workspace))
-        table.add_row(service.title, service.status.value, service.url or "", memory, log)
-    return table
-
-
-def _artifacts_table(settings: Settings) -> Table:
-    table = Table(title="Artifacts", title_justify="left", header_style="bold")
-    for heading in ("artifact", "digest", "made", "by"):
-        table.add_column(heading)
-    for step in STEPS:
-        record = published_record(step.output, settings)
-        made = (record.digest[:12], record.provenance.ended) if record else ("", "not yet")
-        table.add_row(step.output, *made, Text(step.name, style="dim"))
     return table
 
 
