@@ -47,6 +47,10 @@ class RedactSummary(Summary):
     """Both in alphabetical order; a rule that found nothing is left out."""
 
 
+MAX_CHECKED_ROUNDS = 32
+"""What honest text hides shows after two or three rounds. On a hostile line each replacement can show the next secret,
+a hundred thousand times: after so many rounds all that the patterns match on it goes at once."""
+
 _AUTOMATON_BYTES = 64 * 2**20
 """With less, the automaton of all rules is thrown away and begun anew every few megabytes."""
 
@@ -156,17 +160,20 @@ class Redactor:
         """The content with its secrets replaced, and what was replaced, in the order of the text."""
         replaced = ReplacedText(content)
         lines: list[Span] = [(0, len(content))]
+        rounds = 0
         # Ends: no rule accepts a replacement alone, so each round takes at least one more byte of the original.
-        while spans := self._spans(replaced.text, lines):
+        while spans := self._spans(replaced.text, lines, is_checked=rounds != MAX_CHECKED_ROUNDS):
             lines = replaced.replace(spans)
+            rounds += 1
         return replaced.text, replaced.findings
 
-    def _spans(self, text: bytes, lines: Sequence[Span]) -> list[tuple[Span, SecretRule]]:
+    def _spans(self, text: bytes, lines: Sequence[Span], is_checked: bool) -> list[tuple[Span, SecretRule]]:
         """What the rules accept; of overlapping spans the first, then the longest, then the earlier rule.
 
         Rules that stay on a line are asked of the given lines only: elsewhere nothing has changed since they were.
+        Where it is not checked, they accept whatever their patterns match.
         """
-        accepted = [*self._matched(text, lines), *self._spotted(text)]
+        accepted = [*self._matched(text, lines, is_checked), *self._spotted(text)]
         accepted.sort(key=lambda found: (found[0][0], -found[0][1]))
         chosen: list[tuple[Span, SecretRule]] = []
         for span, rule in accepted:
@@ -174,21 +181,23 @@ class Redactor:
                 chosen.append((span, rule))
         return chosen
 
-    def _matched(self, text: bytes, lines: Sequence[Span]) -> Iterator[tuple[Span, SecretRule]]:
+    def _matched(self, text: bytes, lines: Sequence[Span], is_checked: bool) -> Iterator[tuple[Span, SecretRule]]:
         for rule, pattern in self._long:
             if rule.begins and rule.begins in text:
-                yield from self._checked(rule, pattern.finditer(text), text)
+                yield from self._checked(rule, pattern.finditer(text), text, True)
         for start, end in self._suspect_lines(text, lines):
             # Some rule matches here, so a Set without an answer has run out of memory: then each is asked.
             matching = sorted(self._which_short.Match(text[start:end]) or range(len(self._short)))
             for rule, pattern in (self._short[index] for index in matching):
-                yield from self._checked(rule, pattern.finditer(text, start, end), text)
+                yield from self._checked(rule, pattern.finditer(text, start, end), text, is_checked)
 
-    def _checked(self, rule: SecretRule, matches: Any, text: bytes) -> Iterator[tuple[Span, SecretRule]]:
+    def _checked(
+        self, rule: SecretRule, matches: Any, text: bytes, is_checked: bool
+    ) -> Iterator[tuple[Span, SecretRule]]:
         """What passes the rule's check; of a match with marks in it, what lies between them."""
         for match in matches:
             for piece in between_marks(text, *match.span(match.re.groups)):
-                span = rule.check(text, piece, self._min_entropy_bits)
+                span = rule.check(text, piece, self._min_entropy_bits) if is_checked else piece
                 if span is not None:
                     yield span, rule
 
