@@ -12,6 +12,7 @@ STARLOOM_RUNNER         who does the work of steps over many shards: `local` (de
 STARLOOM_WORKERS        processes of the local pool (default: the processors that this process may use)
 STARLOOM_IMAGE_DIGEST   digest of the container image, recorded as provenance where there is one
 STARLOOM_DEVICE_COSTS   what a device-hour of the pool takes, as JSON, for the record of a training (set by launchers)
+STARLOOM_HANG_SECONDS   after how long without progress a rank of a training ends itself (default: 600)
 STARLOOM_EVENTS         `json`: a step tells its progress as JSON lines on stdout (set by launchers)
 """
 

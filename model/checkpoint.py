@@ -14,7 +14,7 @@ Fragments name the numbers of whole parameters that they hold, so a run may go o
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,8 +47,8 @@ class Commit(BaseModel):
     step: Annotated[int, Field(ge=1)]
     samples: Annotated[int, Field(ge=0)]
     """Seen by all replicas up to here."""
-    run_digest: str
-    """Of everything that the weights depend on but the layout; a checkpoint of another run is refused."""
+    identity: dict[str, str]
+    """What the weights depend on but for the layout; a checkpoint of another run is refused."""
     layout: ParallelLayout
     sha256: dict[str, str]
     """By file name."""
@@ -80,7 +80,8 @@ class CheckpointStore:
     """The checkpoints of one run in `directory`, as seen by one rank. All ranks call each method together."""
 
     directory: Path
-    run_digest: str
+    identity: Mapping[str, str]
+    """Of the run, by the names of its parts."""
     layout: ParallelLayout
     rank: int
     exchange: Exchange
@@ -88,11 +89,12 @@ class CheckpointStore:
     _open: _Save | None = None
 
     def begin(self, step: int, samples: int, state: RankState, metrics: bytes) -> None:
-        """Copy the state and let a thread write it; `metrics` counts on rank 0. The save before must be settled."""
+        """Copy the state and let a thread write it; `metrics` counts on rank 0. The save before must be settled.
+
+        TrainingFailedError if the remains of a run that was killed here cannot be removed.
+        """
         path = self._path(step)
-        if self.rank == 0:
-            self._remove(step)  # remains of a run that was killed here
-        self._meet()
+        self._require_success(self._try_to_remove(step))
         content = state_bytes(state)
         digest = self._writer.submit(_written, path / rank_file(self.rank), content)
         self._open = _Save(step, samples, metrics, digest)
@@ -113,10 +115,11 @@ class CheckpointStore:
         if any(said[0] == 0 for said in words) and not any(said[0] == 2 for said in words):
             return None
         self._open = None
-        faults = self._tell_all(self._end(save, words))
-        for said in faults:
-            if said:
-                raise TrainingFailedError(said)
+        try:
+            self._require_success(self._end(save, words))
+        except TrainingFailedError:
+            self._try_to_remove(save.step)  # every rank has ended its writing
+            raise
         return save.step
 
     def _end(self, save: _Save, words: list[bytes]) -> str:
@@ -141,7 +144,7 @@ class CheckpointStore:
     def load_latest(self, note: Callable[[str], None]) -> Checkpoint | None:
         """The newest undamaged checkpoint, None if there is none; `note` is told of each damaged one, then removed.
 
-        CheckpointError if the newest belongs to another run.
+        CheckpointError if the newest belongs to another run; TrainingFailedError if a damaged one cannot be removed.
         """
         while True:
             step = self._newest_step()
@@ -152,16 +155,14 @@ class CheckpointStore:
             if checkpoint and not faults:
                 return checkpoint
             note(f"the checkpoint of step {step} is damaged ({faults[0]}) and was removed; trying the one before")
-            if self.rank == 0:
-                self._remove(step)
-            self._meet()
+            self._require_success(self._try_to_remove(step))
 
     def _commit(self, save: _Save, digests: dict[str, str]) -> None:
         commit = Commit(
             format=2,
             step=save.step,
             samples=save.samples,
-            run_digest=self.run_digest,
+            identity=dict(self.identity),
             layout=self.layout,
             sha256=digests,
         )
@@ -169,20 +170,15 @@ class CheckpointStore:
         write_durably(self._path(save.step) / COMMIT_FILE, content)
         with writing_to(self.directory):
             flush_directory(self.directory)
-            for old in self._committed_steps()[:-_KEPT]:
-                self._remove(old)
+        for old in self._committed_steps()[:-_KEPT]:
+            self._try_to_remove(old)  # one that stays is no harm
 
     def _read(self, step: int) -> tuple[Checkpoint | None, str]:
         """A checkpoint of which this rank has verified its share of the files, or what is wrong with it."""
         path = self._path(step)
         try:
             commit = Commit.model_validate_json((path / COMMIT_FILE).read_bytes())
-            if commit.run_digest != self.run_digest:
-                raise CheckpointError(
-                    f"{self.directory} holds a checkpoint of another run (digest {commit.run_digest[:12]}, this one "
-                    f"has {self.run_digest[:12]}): parameters, tokenizer or data differ; restore them or remove that "
-                    "directory to start anew"
-                )
+            self._require_same_run(commit)
             files = [path / rank_file(rank) for rank in range(commit.layout.world_size)]
             for file in files[self.rank :: self.layout.world_size]:
                 _verify(file, commit)
@@ -198,6 +194,18 @@ class CheckpointStore:
             return None, str(error)
         return Checkpoint(step, commit.layout, state, metrics), ""
 
+    def _require_same_run(self, commit: Commit) -> None:
+        differing = [
+            f"{name} (there {commit.identity.get(name, '')[:12]}, here {self.identity.get(name, '')[:12]})"
+            for name in sorted(commit.identity.keys() | self.identity.keys())
+            if commit.identity.get(name) != self.identity.get(name)
+        ]
+        if differing:
+            raise CheckpointError(
+                f"{self.directory} holds a checkpoint of another run, which differs in {', '.join(differing)}; "
+                "restore what differs, or remove that directory to start anew"
+            )
+
     def _newest_step(self) -> int | None:
         """Rank 0 looks and all believe it: a shared disk may show others an older state."""
         steps = self._committed_steps() if self.rank == 0 else []
@@ -210,11 +218,19 @@ class CheckpointStore:
             for commit in self.directory.glob(f"step-{'[0-9]' * 8}/{COMMIT_FILE}")
         )
 
-    def _remove(self, step: int) -> None:
+    def _try_to_remove(self, step: int) -> str:
+        """Rank 0 removes a checkpoint or its remains; what it has to say if it cannot."""
         path = self._path(step)
-        (path / COMMIT_FILE).unlink(missing_ok=True)  # first: half a directory must not pass for a checkpoint
-        if path.exists():
-            shutil.rmtree(path)
+        if self.rank != 0:
+            return ""
+        try:
+            with writing_to(path):
+                (path / COMMIT_FILE).unlink(missing_ok=True)  # first: half a directory must not pass for a checkpoint
+                if path.exists():
+                    shutil.rmtree(path)
+        except TrainingFailedError as error:
+            return str(error)
+        return ""
 
     def _path(self, step: int) -> Path:
         return self.directory / f"step-{step:08d}"
@@ -223,8 +239,11 @@ class CheckpointStore:
         payload = sentence.encode(errors="replace")[:_SENTENCE_BYTES].ljust(_SENTENCE_BYTES, b"\0")
         return [said.rstrip(b"\0").decode(errors="replace") for said in self.exchange(payload)]
 
-    def _meet(self) -> None:
-        self.exchange(b"\0")
+    def _require_success(self, sentence: str) -> None:
+        """Wait for all ranks; TrainingFailedError on all of them if one has something to say."""
+        for said in self._tell_all(sentence):
+            if said:
+                raise TrainingFailedError(said)
 
 
 class _DamagedError(Exception):

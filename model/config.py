@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from model.training_errors import LayoutError
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 
@@ -107,6 +109,35 @@ class ParallelLayout(BaseModel):
                 f"{self.pipeline} to 1, or zero_stage to 1"
             )
         return self
+
+
+def misfits(model: ModelConfig, vocab_size: int, layout: ParallelLayout) -> tuple[str, ...]:
+    """What keeps the layout from giving every rank an equal part of each layer, each with both numbers; empty if none.
+
+    Key/value heads need not divide: where they do not, each rank computes them all.
+    """
+    divided = {
+        "model.num_heads": model.num_heads,
+        "model.feed_forward_size": model.feed_forward_size,
+        "the vocabulary": vocab_size,
+    }
+    if layout.sequence_parallel:
+        divided["model.context_length_tokens"] = model.context_length_tokens
+    reasons = [
+        f"{name} {size:,} is not divisible by layout.tensor {layout.tensor}"
+        for name, size in divided.items()
+        if size % layout.tensor
+    ]
+    if layout.pipeline > model.num_layers:
+        reasons.append(f"layout.pipeline {layout.pipeline} has more stages than model.num_layers {model.num_layers}")
+    return tuple(reasons)
+
+
+def require_fitting(model: ModelConfig, vocab_size: int, layout: ParallelLayout) -> None:
+    """LayoutError if anything is in `misfits`."""
+    reasons = misfits(model, vocab_size, layout)
+    if reasons:
+        raise LayoutError(f"pretrain.layout does not fit the model: {'; '.join(reasons)}; change one of them")
 
 
 class PretrainConfig(BaseModel):

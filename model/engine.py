@@ -21,6 +21,7 @@ from model.config import ModelConfig, PretrainConfig
 from model.deepspeed_config import deepspeed_config
 from model.pipeline import PipelineBlock, layers_of, loss_of
 from model.process_grid import device_of, meet, place_of, tensor_group
+from model.stragglers import ForwardClock
 from model.tensor_parallel import TensorGroup, shard_dimension
 from model.training_state import KINDS, Fragment, Place, RankState, StateReader
 from model.transformer import Block, CodeModel, document_numbers, initial_weight
@@ -65,7 +66,7 @@ class Engine:
         """Join the other ranks (RANK, WORLD_SIZE, MASTER_ADDR, ... in the environment) and build this rank's share.
 
         Weights are those of `config.seed`, in every layout the same. The rank computes on GPU `local_rank` if there
-        are GPUs. RuntimeError if the ranks cannot meet; ValueError if the layout does not divide the model.
+        are GPUs. The layout must fit the model (`config.require_fitting`). RuntimeError if the ranks cannot meet.
         """
         accelerator: Any = get_accelerator()
         on_gpu = accelerator.device_name() == "cuda"
@@ -86,6 +87,7 @@ class Engine:
                 if config.compile_blocks:
                     block.compile()
         _set_first_weights(self._names, model, self._group, config.seed)
+        self._clock = ForwardClock(module, self._device)
         engine, *_ = deepspeed.initialize(
             model=module,
             optimizer=_adamw(self._names, config),
@@ -205,6 +207,10 @@ class Engine:
             for kind, flat in self._flats(kept.flat, step).items():
                 flat.data[kept.offset : kept.offset + len(tensors[kind])].copy_(tensors[kind])
         self._give_out_weights()
+
+    def take_forward_seconds(self) -> float:
+        """What this rank spent in the forward passes of training steps since the last call."""
+        return self._clock.take_seconds()
 
     def exchange(self, payload: bytes) -> list[bytes]:
         """Every rank's payload, in the order of ranks; all must be equally long. Also a barrier."""

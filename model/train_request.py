@@ -35,19 +35,20 @@ class TrainRequest(BaseModel):
     out: Path
     """Existing and empty; filled when the last step is done."""
 
-    def run_digest(self) -> str:
-        """Names everything that the weights depend on: parameters, tokenizer, token shards (by their manifest).
+    def identity(self) -> dict[str, str]:
+        """Everything that the weights depend on, by name: digests, and the samples of the global batch as they are.
 
-        But for how the work is dealt out: a run may go on in another layout, with the same global batch.
+        Token shards count by their manifest. How the work is dealt out is not there: a run may go on in another
+        layout, with the same global batch.
         """
-        run = self.pretrain.model_dump(mode="json", exclude=DEALING) | {"batch": self.pretrain.global_batch_size}
-        parts = (
-            self.model.model_dump_json().encode(),
-            json.dumps(run, sort_keys=True).encode(),
-            (self.tokenizer / "tokenizer.json").read_bytes(),
-            (self.token_shards / "manifest.json").read_bytes(),
-        )
-        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+        parts = {
+            "model": self.model.model_dump_json().encode(),
+            "pretrain": json.dumps(self.pretrain.model_dump(mode="json", exclude=DEALING), sort_keys=True).encode(),
+            "tokenizer": (self.tokenizer / "tokenizer.json").read_bytes(),
+            "token_shards": (self.token_shards / "manifest.json").read_bytes(),
+        }
+        digests = {name: hashlib.sha256(part).hexdigest() for name, part in parts.items()}
+        return digests | {"batch": str(self.pretrain.global_batch_size)}
 
 
 class TrainResult(BaseModel):

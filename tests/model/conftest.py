@@ -1,11 +1,13 @@
 """One thread for torch, real ranks, and a small real tokenizer and network."""
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from model.config import ModelConfig
 from model.special_tokens import STARCODER, STARCODER2
+from model.token_shards import ShardWriter
 from tests.model.rank_server import RankServer
 
 
@@ -29,6 +31,23 @@ def ranks():
 def tokenizer() -> Tokenizer:
     """A byte-level BPE of 320 entries, made as the step train_tokenizer makes its own."""
     return _trained(STARCODER)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory, tokenizer):
+    """A tokenizer artifact and token shards of random documents of two sources."""
+    path = tmp_path_factory.mktemp("corpus")
+    (path / "tokenizer").mkdir()
+    tokenizer.save(str(path / "tokenizer" / "tokenizer.json"))
+    (path / "shards").mkdir()
+    writer = ShardWriter(path / "shards", shard_tokens=4000, vocab_size=tokenizer.get_vocab_size())
+    random = np.random.default_rng(0)
+    for number in range(120):
+        tokens = random.integers(19, tokenizer.get_vocab_size(), random.integers(5, 200)).astype(np.uint16)
+        source = "python" if number % 5 else "issue"
+        writer.add("validation" if number % 6 == 0 else "train", source, tokens, len(tokens))
+    writer.close()
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,10 @@ class RankServer:
         self._process = None
 
     def run(self, function, world_size, **spec):
-        """What `function(spec)` returned on each rank; `function` is `module:name`. A rank that died counts as None."""
+        """What `function(spec)` returned on each rank; `function` is `module:name`.
+
+        RankFailedError if a rank raised. If one was killed before any raised, all count as None.
+        """
         if self._process is None:
             # One thread: a process with threads of torch must not be forked.
             environment = os.environ | {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -48,11 +51,10 @@ class RankServer:
         json.dump({"function": function, "world_size": world_size, "spec": spec}, self._process.stdin)
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        ranks = json.loads(self._process.stdout.readline())
-        failures = [rank["error"] for rank in ranks if rank["error"]]
-        if failures:
-            raise RankFailedError("\n".join(failures))
-        return [rank["result"] for rank in ranks]
+        answer = json.loads(self._process.stdout.readline())
+        if answer["error"]:
+            raise RankFailedError(answer["error"])
+        return answer["results"]
 
     def close(self):
         if self._process is not None:
@@ -87,7 +89,6 @@ def _fork(function, spec, rank, world_size, port, folder):
     if process:
         os.close(writing)
         return process, reading
-    code = 1
     try:
         os.environ |= {
             "RANK": str(rank),
@@ -97,33 +98,38 @@ def _fork(function, spec, rank, world_size, port, folder):
             "MASTER_PORT": str(port),
             "GLOO_SOCKET_IFNAME": "lo",
         }
-        said = {"result": function(spec), "error": None}
-        code = 0
+        outcome, code = {"result": function(spec)}, 0
     except BaseException:  # noqa: BLE001 - told to the test, then the process ends
-        said = {"result": None, "error": f"rank {rank} of {world_size}, {spec}\n{traceback.format_exc()}"}
-    (folder / str(rank)).write_text(json.dumps(said), encoding="utf-8")
+        outcome, code = {"error": f"rank {rank} of {world_size}, {spec}\n{traceback.format_exc()}"}, 1
+    (folder / f"{rank}.unfinished").write_text(json.dumps(outcome), encoding="utf-8")
+    (folder / f"{rank}.unfinished").rename(folder / str(rank))
     os._exit(code)
 
 
 def _gather(ranks, folder):
     """What the ranks left behind; where one dies or fails, the others are killed, as they would wait for it."""
     deadline = time.monotonic() + _SECONDS
+    numbers = {process: number for number, (process, _) in enumerate(ranks)}
+    first_to_fail = None
     with selectors.DefaultSelector() as selector:
         for process, pipe in ranks:
             selector.register(pipe, selectors.EVENT_READ, process)
         while selector.get_map():
-            for key, _ in selector.select(max(0.0, deadline - time.monotonic())) or [(None, 0)]:
-                if key is None:  # out of time
-                    _kill(other.data for other in selector.get_map().values())
-                    deadline += _SECONDS
-                    continue
+            ended = selector.select(max(0.0, deadline - time.monotonic()))
+            if not ended:
+                _kill(key.data for key in selector.get_map().values())
+                return {"results": None, "error": f"the job did not end in {_SECONDS} seconds"}
+            for key, _ in ended:
                 selector.unregister(key.fd)
                 os.close(key.fd)
-                if os.waitpid(key.data, 0)[1]:
+                if os.waitpid(key.data, 0)[1] and first_to_fail is None:
+                    first_to_fail = folder / str(numbers[key.data])
                     _kill(other.data for other in selector.get_map().values())
-    files = [folder / str(rank) for rank in range(len(ranks))]
-    dead = {"result": None, "error": None}
-    return [json.loads(file.read_text(encoding="utf-8")) if file.exists() else dead for file in files]
+    if first_to_fail is None:
+        outcomes = [json.loads((folder / str(number)).read_text(encoding="utf-8")) for number in range(len(ranks))]
+        return {"results": [outcome["result"] for outcome in outcomes], "error": None}
+    failure = json.loads(first_to_fail.read_text(encoding="utf-8"))["error"] if first_to_fail.exists() else None
+    return {"results": [None] * len(ranks), "error": failure}
 
 
 def _kill(processes):

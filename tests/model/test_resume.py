@@ -4,6 +4,11 @@ Real ranks, forked; about forty seconds of one core in all.
 """
 
 import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.model.rank_server import RankFailedError
+from tests.model.training_rank import assert_same_artifact, request_of, run_request
 
 pytestmark = pytest.mark.slow
 
@@ -87,3 +92,68 @@ def test_a_state_of_zero_3_too(ranks, tmp_path, layout):
     wanted = _steps(_saved(ranks, {"data": 2, "zero_stage": 3}, **spec)[0])
     for step, wanted_step in zip(_steps(_resumed(ranks, layout, **spec)[0]), wanted, strict=True):
         assert step == pytest.approx(wanted_step, abs=2e-6, rel=1e-6)
+
+
+_KILLS = (
+    {"step": 1, "rank": 0},  # before the first checkpoint
+    {"step": 4, "measure": "checkpoint_seconds", "rank": 1},  # while one is written
+    {"step": 7, "rank": 1},
+    {"step": 12, "rank": 0},  # before the last one
+    {"step": 12, "measure": "checkpoint_seconds", "rank": 1},  # behind it
+)
+
+
+@pytest.mark.parametrize("layout", [{"data": 2}, {"tensor": 2, "sequence_parallel": True}, {"pipeline": 2}], ids=str)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bits(ranks, corpus, tmp_path, family, layout):
+    assert run_request(ranks, request_of(corpus, tmp_path / "undisturbed", family, layout=layout)) == []
+    request = request_of(corpus, tmp_path / "killed", family, layout=layout)
+    for kill in _KILLS:
+        assert run_request(ranks, request, kill=kill) is None
+        assert not list(request.out.iterdir())
+    assert run_request(ranks, request) == ["resumed at step 12"]
+    assert_same_artifact(tmp_path / "killed", tmp_path / "undisturbed")
+
+
+def test_a_run_goes_on_in_another_layout_with_the_same_batch(ranks, corpus, tmp_path):
+    assert run_request(ranks, request_of(corpus, tmp_path / "undisturbed", layout={"pipeline": 2})) == []
+    request = request_of(corpus, tmp_path / "moved", layout={"pipeline": 2})
+    assert run_request(ranks, request, kill={"step": 10, "rank": 0}) is None
+    notes = run_request(ranks, request_of(corpus, tmp_path / "moved", layout={"data": 2}, accumulation_steps=1))
+    assert notes == ["resumed at step 8", "in another layout: from here on the weights agree but for rounding"]
+    wanted, found = (load_file(tmp_path / run / "out" / "model.safetensors") for run in ("undisturbed", "moved"))
+    assert found.keys() == wanted.keys()
+    for name, tensor in found.items():
+        torch.testing.assert_close(tensor, wanted[name], rtol=1e-3, atol=1e-4)
+
+
+def test_another_batch_is_another_run(ranks, corpus, tmp_path):
+    assert run_request(ranks, request_of(corpus, tmp_path), kill={"step": 6, "rank": 0}) is None
+    with pytest.raises(RankFailedError, match=r"CheckpointError: .* differs in batch \(there 8, here 16\); restore"):
+        run_request(ranks, request_of(corpus, tmp_path, layout={"data": 2}))
+
+
+@pytest.mark.parametrize("layout", [{}, {"data": 2}], ids=str)
+def test_a_save_that_fails_costs_no_training_unless_it_is_the_last(ranks, corpus, tmp_path, layout):
+    assert run_request(ranks, request_of(corpus, tmp_path / "undisturbed", layout=layout)) == []
+    request = request_of(corpus, tmp_path / "full", layout=layout)
+    (note,) = run_request(ranks, request, full_disk=(7, 9))
+    assert note.startswith("a checkpoint was not saved, the training goes on: ")
+    assert "rank-00000.safetensors cannot be written (File too large); make room" in note
+    assert_same_artifact(tmp_path / "full", tmp_path / "undisturbed")
+    assert _committed(request) == [4, 12]
+
+    request = request_of(corpus, tmp_path / "full to the end", layout=layout)
+    with pytest.raises(
+        RankFailedError, match=r"TrainingFailedError: .*rank-00000.safetensors cannot be written \(File"
+    ):
+        run_request(ranks, request, full_disk=(11, 13))
+    assert _committed(request) == [4, 8]
+    assert run_request(ranks, request) == ["resumed at step 8"]
+    assert_same_artifact(tmp_path / "full to the end", tmp_path / "undisturbed")
+
+
+def _committed(request):
+    return sorted(
+        int(file.parent.name.removeprefix("step-")) for file in request.work_dir.glob("checkpoints/*/commit.json")
+    )
