@@ -1,4 +1,4 @@
-"""Encoded documents on their way from a worker to the token shards: the three files of a piece (`components/pieces.py`).
+"""Encoded documents on their way from a worker to the token shards: three files of a piece (`components/pieces.py`).
 
 A finished piece is found again after a kill. Its name is made of the bytes that were encoded, of the tokenizer and of
 the code, so what another run left behind is never taken.
