@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts.catalog import contract_for
-from data_contracts.columns import CODE_FILES
+from data_contracts.columns import BENCHMARK_OVERLAPS, CODE_FILES
 from data_contracts.engine import check
 from data_contracts.expectations import Severity
 from data_contracts.report import ContractReport
@@ -81,9 +81,20 @@ def break_clean(base, artifacts):
     rows[3]["language"] = None
     rows[4]["language"] = "C Plus Plus"
     clean = artifacts.write_files(base / "clean", rows, [artifacts.dropped_file(0)])
+    break_overlaps(clean, artifacts)
     unique = artifacts.write_files(base / "unique", rows + [artifacts.code_file(n) for n in range(120, 130)])
     few = artifacts.write_files(base / "few", rows[:50])
     return clean, unique, few
+
+
+def break_overlaps(out, artifacts):
+    """A row for each thing that a span must say, and a table without one of its columns."""
+    hit = {name: "x" for name in BENCHMARK_OVERLAPS.names} | {"size_bytes": 9, "start_byte": 1, "end_byte": 2}
+    faults = ({"file_id": None}, {"benchmark": None}, {"task_id": None}, {"kind": None}, {"start_byte": -1})
+    rows = [hit | fault for fault in (*faults, {"start_byte": 3})]
+    table = pa.Table.from_pylist(rows, schema=artifacts.nullable(BENCHMARK_OVERLAPS))
+    pq.write_table(table, out / "overlaps-00000.parquet")
+    pq.write_table(table.drop_columns(["commit"]), out / "overlaps-00001.parquet")
 
 
 def break_tokens(out, artifacts):
