@@ -17,6 +17,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -342,7 +344,8 @@ def _peak() -> float:
 def main(out: Path | None) -> None:
     if not torch.cuda.is_available():
         sys.exit("error: there is no GPU; this benchmark needs one")
-    print(json.dumps({"gpu": torch.cuda.get_device_name(), "torch": torch.__version__}), flush=True)
+    versions = {name: version(name) for name in ("torch", "deepspeed", "transformers") if find_spec(name)}
+    print(json.dumps({"gpu": torch.cuda.get_device_name()} | versions), flush=True)
     print(json.dumps({"parameters": parameter_count(starcoderbase_1b(8192), VOCABULARY)}), flush=True)
     _old_varlen()
     told: dict[str, Any] = {"gpu": torch.cuda.get_device_name(), "agreement": agreement()}
