@@ -68,6 +68,7 @@ def judge(url: str, **verdict: str) -> None:
         assert answer.status == 200
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_a_verdict_goes_from_the_page_to_the_filters(collected: Any) -> None:
     before, dropped = filtered(collected)
     assert "stub.pyi" not in dropped
