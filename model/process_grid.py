@@ -30,11 +30,6 @@ def place_of(rank: int, layout: ParallelLayout) -> Place:
     return Place(data=data, tensor=tensor, stage=stage)
 
 
-def rank_at(place: Place, layout: ParallelLayout) -> int:
-    """The rank that stands there."""
-    return (place.stage * layout.data + place.data) * layout.tensor + place.tensor
-
-
 def meet(backend: str) -> None:
     """Form the group of all processes, from RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT of the environment.
 

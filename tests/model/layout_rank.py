@@ -90,8 +90,8 @@ def config_of(layout, **changed):
     )
 
 
-class _Rank:
-    """An engine, and what it reads."""
+class Rank:
+    """An engine, and what it reads. `spec` names family and layout, and what else of PretrainConfig differs."""
 
     def __init__(self, spec):
         self.config = config_of(spec.get("layout", {}), **spec.get("pretrain", {}))
@@ -122,16 +122,24 @@ def train(spec):
     """Six steps and a validation."""
     if "untagged" in spec:
         _leave_untagged(spec["untagged"])
-    rank = _Rank(spec)
+    rank = Rank(spec)
     steps = rank.steps(range(6))
     validation = rank.engine.evaluate(rank.batches(99))
     rank.engine.close()
     return {"steps": steps, "validation": validation}
 
 
+def names(spec):
+    """Of the parameters that this rank computes with."""
+    rank = Rank(spec)
+    found = sorted(rank.engine._names)
+    rank.engine.close()
+    return found
+
+
 def train_and_save(spec):
     """Three steps, then each rank's state into `folder`, then three more."""
-    rank = _Rank(spec)
+    rank = Rank(spec)
     rank.steps(range(3))
     file = Path(spec["folder"]) / f"rank-{rank.engine.rank:05d}.safetensors"
     file.write_bytes(state_bytes(rank.engine.export_state()))
@@ -140,7 +148,7 @@ def train_and_save(spec):
 
 def resume(spec):
     """The last three steps, from the states in `folder`."""
-    rank = _Rank(spec)
+    rank = Rank(spec)
     rank.engine.import_state(StateReader(sorted(Path(spec["folder"]).glob("*.safetensors"))), 3)
     return rank.second_half()
 

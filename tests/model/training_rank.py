@@ -6,13 +6,16 @@ import resource
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from model import train_worker
+from model.engine import Engine
 from model.hang_watch import HangWatch
 from model.reporting import ListSink, reporting_to
 from model.train_request import TrainRequest
 from model.training_errors import TrainingFailedError
+from model.transformer import CodeModel
 from tests.model.layout_rank import config_of, model_of
 
 ARTIFACT = ("model.safetensors", "model_config.json", "metrics.jsonl")
@@ -49,13 +52,13 @@ def request_of(corpus, directory, family="gpt_bigcode", model=None, layout=None,
     )
 
 
-def run_request(ranks, request, **disturbed):
-    """The notes of rank 0, None if it was killed; a run that fails is a RankFailedError."""
+def run_request(ranks, request, function="train", **disturbed):
+    """The notes of rank 0, None if a rank was killed; a run that fails is a RankFailedError."""
     request.work_dir.mkdir(exist_ok=True)
     file = request.work_dir / "request.json"
     file.write_text(request.model_dump_json(), encoding="utf-8")
     world_size = request.pretrain.layout.world_size
-    return ranks.run("tests.model.training_rank:train", world_size, request=str(file), **disturbed)[0]
+    return ranks.run(f"tests.model.training_rank:{function}", world_size, request=str(file), **disturbed)[0]
 
 
 def assert_same_artifact(directory, undisturbed):
@@ -115,3 +118,30 @@ def hang(spec):
     with reporting_to(sink), HangWatch(rank, 1.0, lambda text: told.write_text(json.dumps(text))) as watch:
         train_worker._train(request, threading.Event(), watch)
     raise TrainingFailedError("nothing hung")
+
+
+def train_with_a_spike(spec):
+    """A run of which one step tells a loss that is too high by three."""
+    step_of_engine, step = Engine.train_step, 0
+
+    def train_step(self, micro_batches, learning_rate):
+        nonlocal step
+        step += 1
+        outcome = step_of_engine(self, micro_batches, learning_rate)
+        return replace(outcome, loss=outcome.loss + 3) if step == spec["step"] else outcome
+
+    Engine.train_step = train_step
+    return train(spec)
+
+
+def train_with_a_slow_rank(spec):
+    """A run of which one rank takes longer for each forward pass."""
+    if int(os.environ["RANK"]) == spec["rank"]:
+        forward = CodeModel.hidden
+
+        def slow(*arguments, **named):
+            time.sleep(0.02)
+            return forward(*arguments, **named)
+
+        CodeModel.hidden = slow
+    return train(spec)
