@@ -66,7 +66,7 @@ def config_of(layout, **changed):
             "document_attention": "across",
             "activation_checkpointing": "none",
             "compile_blocks": False,
-            "loss_chunk_tokens": 20,
+            "loss_chunk_tokens": 40,
             "z_loss_weight": 0.0,
             "micro_batch_size": 2,
             "accumulation_steps": MICRO_BATCHES // layout.data,

@@ -149,7 +149,7 @@ def test_two_ranks_compute_what_plain_torch_computes(straight: Any, corpus: Path
 @pytest.mark.parametrize(
     ("family", "layout", "step"),
     [
-        ("gpt_bigcode", {"data": 2}, 6),
+        ("gpt_bigcode", {"data": 2}, 10),
         ("starcoder2", {"tensor": 2, "sequence_parallel": True}, 9),
         ("gpt_bigcode", {"pipeline": 2}, 11),
     ],
@@ -173,8 +173,7 @@ def test_killing_everything_in_the_middle_changes_no_bit_of_the_end(
         assert len(processes) == 2
         assert psutil.wait_procs(processes, timeout=_SECONDS_TO_DIE)[1] == []
     committed = _committed(request)
-    assert committed
-    assert set(committed) <= {4, 8}
+    assert committed in ([4], [4, 8])  # the second may have been in writing
     assert not (request.out / "model.safetensors").exists()
     last_row = json.loads((request.work_dir / "metrics.jsonl").read_bytes().splitlines()[-1])
     assert last_row["step"] > max(committed)
@@ -209,7 +208,7 @@ def test_killing_only_the_parent_leaves_no_orphan(tmp_path: Path, corpus: Path):
 def test_a_killed_rank_ends_the_run_and_a_corrupted_newest_checkpoint_costs_only_time(
     tmp_path: Path, corpus: Path, straight: Any
 ):
-    request = _request(corpus, tmp_path)
+    request = _request(corpus, tmp_path, checkpoint_every_steps=3)
     killed: list[psutil.Process] = []
 
     def kill_rank_1() -> None:
@@ -223,14 +222,15 @@ def test_a_killed_rank_ends_the_run_and_a_corrupted_newest_checkpoint_costs_only
         train(request)
     assert not any(process.is_running() for process in killed)
 
-    assert _committed(request) == [4, 8]
-    weights = request.work_dir / "checkpoints" / "step-00000008" / "rank-00001.safetensors"
+    before, newest = _committed(request)
+    assert newest in (6, 9)  # the third may have been in writing
+    weights = request.work_dir / "checkpoints" / f"step-{newest:08d}" / "rank-00001.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
     notes = _finish(request)
-    assert notes[0].startswith("the checkpoint of step 8 is damaged (")
-    assert notes[1:] == ["resumed at step 4"]
+    assert notes[0].startswith(f"the checkpoint of step {newest} is damaged (")
+    assert notes[1:] == [f"resumed at step {before}"]
     assert_same_artifact(tmp_path, straight[0])
 
 
@@ -305,10 +305,10 @@ def test_two_trainings_in_one_directory_are_one_sentence(tmp_path: Path, corpus:
 
 
 def test_a_rank_that_hangs_ends_the_run_and_says_where(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("STARLOOM_HANG_SECONDS", "5")
+    monkeypatch.setenv("STARLOOM_HANG_SECONDS", "12")  # more than a start takes
     with (
-        reporting_to(_ActAtStep(4, lambda: _ranks()[1].suspend())),
-        pytest.raises(TrainingFailedError, match=r"^rank 0 has been at step \d+ for 5 seconds, in \w+.py line \d+ \("),
+        reporting_to(_ActAtStep(6, lambda: _ranks()[1].suspend())),
+        pytest.raises(TrainingFailedError, match=r"^rank 0 has been at step \d+ for 12 seconds, in \w+.py line \d+ \("),
     ):
         train(_request(corpus, tmp_path))
     assert _ranks() == []

@@ -119,8 +119,9 @@ def test_a_run_goes_on_in_another_layout_with_the_same_batch(ranks, corpus, tmp_
     assert run_request(ranks, request_of(corpus, tmp_path / "undisturbed", layout={"pipeline": 2})) == []
     request = request_of(corpus, tmp_path / "moved", layout={"pipeline": 2})
     assert run_request(ranks, request, kill={"step": 10, "rank": 0}) is None
+    step = max(_committed(request))
     notes = run_request(ranks, request_of(corpus, tmp_path / "moved", layout={"data": 2}, accumulation_steps=1))
-    assert notes == ["resumed at step 8", "in another layout: from here on the weights agree but for rounding"]
+    assert notes == [f"resumed at step {step}", "in another layout: from here on the weights agree but for rounding"]
     wanted, found = (load_file(tmp_path / run / "out" / "model.safetensors") for run in ("undisturbed", "moved"))
     assert found.keys() == wanted.keys()
     for name, tensor in found.items():
@@ -128,7 +129,7 @@ def test_a_run_goes_on_in_another_layout_with_the_same_batch(ranks, corpus, tmp_
 
 
 def test_another_batch_is_another_run(ranks, corpus, tmp_path):
-    assert run_request(ranks, request_of(corpus, tmp_path), kill={"step": 6, "rank": 0}) is None
+    assert run_request(ranks, request_of(corpus, tmp_path), kill={"step": 9, "rank": 0}) is None
     with pytest.raises(RankFailedError, match=r"CheckpointError: .* differs in batch \(there 8, here 16\); restore"):
         run_request(ranks, request_of(corpus, tmp_path, layout={"data": 2}))
 
@@ -137,17 +138,17 @@ def test_another_batch_is_another_run(ranks, corpus, tmp_path):
 def test_a_save_that_fails_costs_no_training_unless_it_is_the_last(ranks, corpus, tmp_path, layout):
     assert run_request(ranks, request_of(corpus, tmp_path / "undisturbed", layout=layout)) == []
     request = request_of(corpus, tmp_path / "full", layout=layout)
-    (note,) = run_request(ranks, request, full_disk=(7, 9))
+    (note,) = run_request(ranks, request, full_disk=7)
     assert note.startswith("a checkpoint was not saved, the training goes on: ")
     assert "rank-00000.safetensors cannot be written (File too large); make room" in note
     assert_same_artifact(tmp_path / "full", tmp_path / "undisturbed")
-    assert _committed(request) == [4, 12]
+    assert _committed(request) == [4, 12]  # of three
 
     request = request_of(corpus, tmp_path / "full to the end", layout=layout)
     with pytest.raises(
         RankFailedError, match=r"TrainingFailedError: .*rank-00000.safetensors cannot be written \(File"
     ):
-        run_request(ranks, request, full_disk=(11, 13))
+        run_request(ranks, request, full_disk=11)
     assert _committed(request) == [4, 8]
     assert run_request(ranks, request) == ["resumed at step 8"]
     assert_same_artifact(tmp_path / "full to the end", tmp_path / "undisturbed")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -106,7 +107,9 @@ def test_a_dead_rank_under_torchrun_is_started_again_and_no_bit_is_another(
         stderr=subprocess.DEVNULL,
     ) as agent:
         metrics = request.work_dir / "metrics.jsonl"
-        while agent.poll() is None and not (metrics.exists() and metrics.read_bytes().count(b"\n") >= 6):
+        while agent.poll() is None and not (
+            metrics.exists() and metrics.read_bytes().count(b"\n") >= 9
+        ):  # step 4 is saved
             time.sleep(0.02)
         workers = [
             child for child in psutil.Process(agent.pid).children(recursive=True) if child.environ().get("RANK") == "1"
@@ -131,6 +134,15 @@ def test_a_short_corpus_is_one_sentence(tmp_path: Path, corpus: Path, ranks: Ran
     sentence = r"ShortCorpusError: split 'train' has \d+ tokens, and no source of it fills a window, which takes 100001"
     with pytest.raises(RankFailedError, match=sentence):
         run_request(ranks, request_of(corpus, tmp_path, model={"context_length_tokens": 100_000}))
+
+
+def test_a_token_beyond_the_vocabulary_is_one_sentence(tmp_path: Path, corpus: Path, ranks: RankServer):
+    damaged = shutil.copytree(corpus, tmp_path / "corpus")
+    for shard in (damaged / "shards").glob("train*.bin"):
+        shard.write_bytes(b"\xff" * shard.stat().st_size)
+    sentence = r"TokenShardError: .* holds token id 65535, beyond the vocabulary of 320; tokenize the corpus again"
+    with pytest.raises(RankFailedError, match=sentence):
+        run_request(ranks, request_of(damaged, tmp_path))
 
 
 def test_the_loss_and_the_gradient_of_a_run_that_diverges_name_the_batch(

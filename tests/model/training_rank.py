@@ -82,7 +82,7 @@ class _Disturbed(ListSink):
 def train(spec):
     """What `train_worker` does with a request. With `kill`, a rank of it kills itself.
 
-    With `full_disk` no file can be longer than a few bytes, from one step on up to another.
+    With `full_disk` no file can be longer than some bytes from that step on, until a save has failed.
     """
     rank = int(os.environ["RANK"])
     request = TrainRequest.model_validate_json(Path(spec["request"]).read_bytes())
@@ -90,23 +90,27 @@ def train(spec):
     if "kill" in spec and spec["kill"].pop("rank") == rank:
         sink = _Disturbed(**spec["kill"], act=lambda: os.kill(os.getpid(), signal.SIGKILL))
     if "full_disk" in spec:
-        sink = _FullDisk(*spec["full_disk"])
+        sink = _FullDisk(spec["full_disk"])
     with reporting_to(sink), HangWatch(rank, 100.0, print) as watch:
         train_worker._train(request, threading.Event(), watch)
     return sink.notes
 
 
 class _FullDisk(ListSink):
-    """Files cannot grow while the run is between two steps: a limit of the process, as root may write anywhere."""
+    """Files cannot grow from a step on until it is told: a limit of the process, for root may write anywhere."""
 
-    def __init__(self, first, last):
+    def __init__(self, step):
         super().__init__()
-        self._limits = {first: 4096, last: resource.RLIM_INFINITY}
+        self._step = step
 
     def metrics(self, values, step):
         super().metrics(values, step)
-        if "loss" in values and step in self._limits:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (self._limits[step], resource.RLIM_INFINITY))
+        if "loss" in values and step == self._step:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, resource.RLIM_INFINITY))
+
+    def note(self, text):
+        super().note(text)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 def hang(spec):
@@ -140,7 +144,7 @@ def train_with_a_slow_rank(spec):
         forward = CodeModel.hidden
 
         def slow(*arguments, **named):
-            time.sleep(0.02)
+            time.sleep(0.05)
             return forward(*arguments, **named)
 
         CodeModel.hidden = slow
