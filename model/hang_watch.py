@@ -16,7 +16,7 @@ from types import TracebackType
 HUNG = 71
 """Exit code of a rank that was ended here: EX_OSERR of sysexits.h, something that should not happen did."""
 
-_SECONDS_FOR_OTHERS = 3.0
+_SECONDS_FOR_OTHERS = 2.0
 """Ranks that hang together notice together; the first to exit takes the others with it."""
 _OURS = Path(__file__).parent
 

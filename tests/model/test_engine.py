@@ -1,4 +1,4 @@
-"""What the engine promises beside equal losses (test_layouts.py, test_resume.py). Real ranks; some ten seconds."""
+"""What the engine promises beside equal losses (test_layouts.py, test_resume.py). Real ranks; about twenty seconds."""
 
 import pytest
 

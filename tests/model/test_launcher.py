@@ -1,4 +1,4 @@
-"""Whole training runs in real processes, some of them killed. About two minutes on two cores."""
+"""Whole training runs in real processes, some of them killed. About 80 seconds on two cores."""
 
 import json
 import os
@@ -159,7 +159,7 @@ def test_killing_everything_in_the_middle_changes_no_bit_of_the_end(
     tmp_path: Path, corpus: Path, ranks: RankServer, family: str, layout: dict[str, Any], step: int
 ):
     """At any step and in any layout: tests/model/test_resume.py, with ranks that are forked."""
-    asked = {"family": family, "layout": layout, "accumulation_steps": 4}
+    asked = {"family": family, "layout": layout, "accumulation_steps": 2}
     assert run_request(ranks, _request(corpus, tmp_path / "undisturbed", **asked)) == []
     request = _request(corpus, tmp_path, **asked)
     with _started(request) as launcher:
@@ -305,10 +305,10 @@ def test_two_trainings_in_one_directory_are_one_sentence(tmp_path: Path, corpus:
 
 
 def test_a_rank_that_hangs_ends_the_run_and_says_where(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("STARLOOM_HANG_SECONDS", "12")  # more than a start takes
+    monkeypatch.setenv("STARLOOM_HANG_SECONDS", "8")  # more than a start takes
     with (
         reporting_to(_ActAtStep(6, lambda: _ranks()[1].suspend())),
-        pytest.raises(TrainingFailedError, match=r"^rank 0 has been at step \d+ for 12 seconds, in \w+.py line \d+ \("),
+        pytest.raises(TrainingFailedError, match=r"^rank 0 has been at step \d+ for 8 seconds, in \w+.py line \d+ \("),
     ):
         train(_request(corpus, tmp_path))
     assert _ranks() == []

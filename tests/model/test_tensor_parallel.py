@@ -1,4 +1,4 @@
-"""Layers that ranks share give each weight the gradient that it has alone. Half a minute of one core."""
+"""Layers that ranks share give each weight the gradient that it has alone. Some seconds."""
 
 import pytest
 import torch
