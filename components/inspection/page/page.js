@@ -2,6 +2,7 @@
 
 const form = byId("verdict");
 const drafts = new Map();
+let filling = Promise.resolve();
 
 function draftOf(ending) {
   const row = rowOf(ending);
@@ -98,7 +99,7 @@ function open(ending) {
   ending.item.scrollIntoView({block: "nearest"});
   showList(false);
   window.scrollTo(0, 0);
-  void fillFiles(ending);
+  filling = fillFiles(ending);
 }
 
 const step = (by) => open(endings[endings.indexOf(current) + by]);
@@ -111,7 +112,8 @@ function openNextWithout() {
   tell(`All ${judged.length} endings are judged.`);
 }
 
-function stepFile(by) {
+async function stepFile(by) {
+  await filling;  // a key pressed while the files are still unpacked counts
   const visible = files.filter((card) => !card.node.hidden);
   const at = visible.findIndex((card) => card.node.contains(document.activeElement));
   const card = visible[at < 0 ? (by > 0 ? 0 : visible.length - 1) : Math.max(0, Math.min(visible.length - 1, at + by))];

@@ -184,6 +184,16 @@ def test_keys_lead_through_the_endings_and_their_files(watched: Watched, served:
     expect(page.locator("#help")).to_be_hidden()
 
 
+def test_keys_pressed_before_the_files_are_unpacked_count(watched: Watched, served: Any) -> None:
+    page = watched.go(served().file)
+    expect(title(page)).to_have_text("python .py")
+    page.evaluate("""() => {
+        for (const key of ["n", "j", "j"]) document.body.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+    }""")
+    expect(title(page)).to_have_text("python .pyi")
+    expect(page.locator("#files article").nth(1)).to_be_focused()
+
+
 def test_an_address_names_an_ending(watched: Watched, served: Any) -> None:
     page = watched.go(f"{served().file}#ada/.adb")
     expect(title(page)).to_have_text("ada .adb")
