@@ -18,6 +18,7 @@ MODULES = (
     "encode_text",
     "whole_pipeline",
     "network",
+    "decoding",
 )
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS")
 

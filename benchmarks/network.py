@@ -1,5 +1,12 @@
-"""Training and decoding of the small model against the transformers library with the same shape."""
+"""A step of training of the small model, its speed and its memory, against the transformers library.
 
+The peer model is loaded from what we export, so both compute the same function.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -7,74 +14,66 @@ import transformers
 
 from benchmarks.comparison import Comparison, alternate
 from components.config import load_config
-from model.generate import generate
+from model.config import ModelConfig
+from model.huggingface_format import save_bundle
 from model.transformer import CodeModel, initialize
 
 ROOT = Path(__file__).parents[1]
 BATCH_SIZE = 8
-PROMPT_TOKENS, NEW_TOKENS = 64, 96
+PEER = "transformers GPTBigCode, sdpa"
 
 
 def compare() -> list[Comparison]:
-    """Two rows: a forward and backward pass, and greedy decoding."""
+    """Speed and memory of a forward and backward pass."""
     torch.set_num_threads(1)
     config = load_config(ROOT / "params.yaml")
-    vocab_size = config.train_tokenizer.vocab_size
-    ours = CodeModel(config.model, vocab_size)
-    initialize(ours, config.model, seed=1)
-    peer = _transformers_model(config.model.model_dump(), vocab_size)
-    return [
-        _training(ours, peer, vocab_size, config.model.context_length_tokens),
-        _decoding(ours, peer, vocab_size),
-    ]
+    shape, vocab_size = config.model, config.train_tokenizer.vocab_size
+    return [_training(shape, vocab_size), _memory(shape)]
 
 
-def _transformers_model(shape: dict[str, int], vocab_size: int) -> torch.nn.Module:
-    config = transformers.GPTBigCodeConfig(
-        vocab_size=vocab_size,
-        n_positions=shape["context_length_tokens"],
-        n_embd=shape["hidden_size"],
-        n_layer=shape["num_layers"],
-        n_head=shape["num_heads"],
-        n_inner=shape["feed_forward_size"],
-        activation_function="gelu_pytorch_tanh",
-        attn_pdrop=0.0,
-        embd_pdrop=0.0,
-        resid_pdrop=0.0,
-        bos_token_id=0,
-        eos_token_id=None,
-        attn_implementation="sdpa",
-    )
-    return transformers.GPTBigCodeForCausalLM(config)
+def models(shape: ModelConfig, vocab_size: int) -> tuple[CodeModel, torch.nn.Module]:
+    """Ours, and the peer with the same weights."""
+    ours = CodeModel(shape, vocab_size)
+    initialize(ours, shape, seed=1)
+    with tempfile.TemporaryDirectory() as place:
+        save_bundle(Path(place), shape, vocab_size, ours.state_dict(), "float32", shard_bytes=10**10)
+        peer = transformers.AutoModelForCausalLM.from_pretrained(place, attn_implementation="sdpa")
+    return ours, peer
 
 
-def _training(ours: CodeModel, peer: torch.nn.Module, vocab_size: int, context: int) -> Comparison:
+def batch(shape: ModelConfig, vocab_size: int) -> torch.Tensor:
+    """BATCH_SIZE whole contexts of random ids, and one more for the last target."""
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(vocab_size, (BATCH_SIZE, context + 1), generator=generator)
-
-    def train_ours() -> None:
-        ours.zero_grad()
-        ours.loss(tokens[:, :-1], tokens[:, 1:]).backward()
-
-    def train_peer() -> None:
-        peer.zero_grad()
-        peer(input_ids=tokens[:, :-1], labels=tokens[:, :-1]).loss.backward()
-
-    seconds = alternate(train_ours, train_peer)
-    what = f"forward and backward, batch {BATCH_SIZE} x {context}, fp32"
-    return Comparison(what, "tokens/s", BATCH_SIZE * context, "transformers GPTBigCode, sdpa", *seconds)
+    return torch.randint(vocab_size, (BATCH_SIZE, shape.context_length_tokens + 1), generator=generator)
 
 
-def _decoding(ours: CodeModel, peer: torch.nn.Module, vocab_size: int) -> Comparison:
-    prompt = torch.randint(19, vocab_size, (1, PROMPT_TOKENS), generator=torch.Generator().manual_seed(0))
+def train_ours(model: CodeModel, tokens: torch.Tensor) -> None:
+    """Gradients of one batch."""
+    model.zero_grad()
+    model.loss(tokens[:, :-1], tokens[:, 1:], chunk_tokens=512).backward()
 
-    def decode_ours() -> None:
-        generate(ours, prompt[0].tolist(), NEW_TOKENS, stop_ids=frozenset())
 
-    def decode_peer() -> None:
-        with torch.inference_mode():
-            peer.generate(prompt, max_new_tokens=NEW_TOKENS, min_new_tokens=NEW_TOKENS, do_sample=False, pad_token_id=0)
+def train_peer(model: torch.nn.Module, tokens: torch.Tensor) -> None:
+    """The same; the library shifts the labels itself, so it loses the last position."""
+    model.zero_grad()
+    model(input_ids=tokens[:, :-1], labels=tokens[:, :-1]).loss.backward()
 
-    seconds = alternate(decode_ours, decode_peer)
-    what = f"greedy decoding with cache, {PROMPT_TOKENS} + {NEW_TOKENS} tokens, fp32"
-    return Comparison(what, "tokens/s", NEW_TOKENS, "transformers generate, sdpa", *seconds)
+
+def _training(shape: ModelConfig, vocab_size: int) -> Comparison:
+    ours, peer = models(shape, vocab_size)
+    tokens = batch(shape, vocab_size)
+    seconds = alternate(lambda: train_ours(ours, tokens), lambda: train_peer(peer, tokens))
+    what = f"forward and backward, batch {BATCH_SIZE} x {shape.context_length_tokens}, fp32"
+    return Comparison(what, "tokens/s", tokens[:, :-1].numel(), PEER, *seconds)
+
+
+def _memory(shape: ModelConfig) -> Comparison:
+    """How many tokens of a batch one MiB serves at the peak, each measured in a process of its own."""
+    # Every larger block is then given back as soon as it is free, so the peak is that of what is in use.
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
+    mebibytes = [
+        float(subprocess.check_output([sys.executable, "-m", "benchmarks.peak_memory", side], env=environment))
+        for side in ("ours", "peer")
+    ]
+    what = f"the same, memory above the model's at the peak ({mebibytes[0]:,.0f} and {mebibytes[1]:,.0f} MiB)"
+    return Comparison(what, "tokens/MiB", BATCH_SIZE * shape.context_length_tokens, PEER, *mebibytes)

@@ -1,8 +1,13 @@
-"""params.yaml, typed: what is computed. Where it is computed stands in `settings.py` and never here."""
+"""params.yaml, typed: what is computed. Where it is computed stands in `settings.py` and never here.
+
+A parameter file may name another as its `base`, relative to itself, and then says only what it changes: a key of a
+section takes the place of the base's, whole, whatever is below it. What counts is the content that comes of it, so a
+recipe and the same parameters written out have the same fingerprints.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -90,10 +95,38 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
 
     `overrides` are `section.key=value` (a key may go deeper), the value read as YAML.
     """
-    raw = _read_yaml(path)
+    raw = _read_with_base(path)
     for override in overrides:
         _apply(override, raw)
     return parse_config(raw, str(path))
+
+
+def stands_alone(path: Path) -> bool:
+    """Whether a parameter file says everything itself; ParamsError if it cannot be read."""
+    raw = _read_yaml(path)
+    return not (isinstance(raw, dict) and "base" in raw)
+
+
+def _read_with_base(path: Path, above: tuple[Path, ...] = ()) -> Any:
+    """The content of a file laid over that of its base; `above` are the files that have it as their base."""
+    raw = _read_yaml(path)
+    if not isinstance(raw, dict) or "base" not in raw:
+        return raw
+    changes = cast("dict[str, Any]", raw)
+    named = changes.pop("base")
+    if not isinstance(named, str):
+        raise ParamsError(f"{path}: base {named!r} is no path; name the file whose parameters this one changes")
+    base = path.parent / named
+    if base.resolve() in {file.resolve() for file in (*above, path)}:
+        raise ParamsError(f"{path}: base {named} leads back to a file that stands on it; name another")
+    merged = _read_with_base(base, (*above, path))
+    for section, values in changes.items():
+        if not (isinstance(values, dict) and isinstance(merged, dict) and isinstance(merged.get(section), dict)):
+            raise ParamsError(
+                f"{path}: {section} cannot be laid over {base}; a file with a base changes keys of its base's sections"
+            )
+        merged[section] |= values
+    return cast("dict[str, Any]", merged)
 
 
 def _read_yaml(path: Path) -> Any:

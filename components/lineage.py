@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.errors import CorruptArtifactError, MissingInputError
 from components.fingerprint import canonical_json, digest_of
+from components.planning.run_cost import RunCost
 from components.settings import Settings
 from components.store import RECORD_FILE, FileDigest
 from data_contracts.report import ContractReport
@@ -49,6 +50,8 @@ class Provenance(BaseModel):
     cpu_seconds: float
     """Of the step's process and its children."""
     mlflow_run: str | None = None
+    cost: RunCost | None = None
+    """Of a training: the session that finished it, not those that were killed before."""
 
 
 class StepRecord(BaseModel):

@@ -33,10 +33,11 @@ from components.lineage import (
     published_record,
     write_record,
 )
+from components.planning.run_cost import RunCost, observed_cost
 from components.provenance import code_state, cpu_seconds, host_description, lock_digest
 from components.runner import PoolRunner, usable_processors, use_runner
 from components.settings import Settings
-from components.step import Step
+from components.step import Needs, Step
 from components.store import digest_files, digest_of_files, publish, storage_errors_told, verify_files
 from components.workspace import exclusive
 from data_contracts.catalog import contract_for
@@ -142,7 +143,9 @@ def _make(plan: Plan, config: PipelineConfig, settings: Settings) -> StepRecord:
         summary=summary.model_dump(mode="json"),
         contract=report,
         files=files,
-        provenance=_provenance(settings, started, cpu_before, mlflow_run),
+        provenance=_provenance(
+            settings, started, cpu_before, mlflow_run, _training_cost(step, config, settings, started)
+        ),
     )
     write_record(record, out)
     archive_record(record, settings)
@@ -204,7 +207,19 @@ def _tracked(plan: Plan, staging: Path, settings: Settings) -> Generator[str | N
         yield run_id
 
 
-def _provenance(settings: Settings, started: datetime, cpu_before: float, mlflow_run: str | None) -> Provenance:
+def _training_cost(step: Step, config: PipelineConfig, settings: Settings, started: datetime) -> RunCost | None:
+    """What a training took until now: its ranks, or on processors the cores of its ranks, times the wall time."""
+    if step.needs is not Needs.GPU:
+        return None
+    costs, pretrain = settings.device_costs, config.pretrain
+    on_cores = costs is None or costs.device == "cpu-core"
+    devices = pretrain.layout.world_size * (pretrain.threads_per_process if on_cores else 1)
+    return observed_cost(devices, (datetime.now(UTC) - started).total_seconds(), costs)
+
+
+def _provenance(
+    settings: Settings, started: datetime, cpu_before: float, mlflow_run: str | None, cost: RunCost | None
+) -> Provenance:
     commit, dirty = code_state(settings.workspace)
     return Provenance(
         commit=commit,
@@ -217,4 +232,5 @@ def _provenance(settings: Settings, started: datetime, cpu_before: float, mlflow
         ended=datetime.now(UTC).isoformat(timespec="seconds"),
         cpu_seconds=round(cpu_seconds() - cpu_before, 2),
         mlflow_run=mlflow_run,
+        cost=cost,
     )

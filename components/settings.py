@@ -11,19 +11,25 @@ STARLOOM_RUNNER         who does the work of steps over many shards: `local` (de
                         `ray`, the cluster at RAY_ADDRESS; its nodes see the workspace under the same path
 STARLOOM_WORKERS        processes of the local pool (default: the processors that this process may use)
 STARLOOM_IMAGE_DIGEST   digest of the container image, recorded as provenance where there is one
+STARLOOM_DEVICE_COSTS   what a device-hour of the pool takes, as JSON, for the record of a training (set by launchers)
+STARLOOM_HANG_SECONDS   after how long without progress a rank of a training ends itself (default: 600)
 STARLOOM_EVENTS         `json`: a step tells its progress as JSON lines on stdout (set by launchers)
 """
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.errors import ParamsError
+from components.planning.run_cost import DeviceCosts
 
 Port = Annotated[int, Field(ge=1024, le=65_535)]
+
+DEVICE_COSTS_VARIABLE = "STARLOOM_DEVICE_COSTS"
 
 _VARIABLES = {
     "workspace": "STARLOOM_WORKSPACE",
@@ -34,6 +40,7 @@ _VARIABLES = {
     "runner": "STARLOOM_RUNNER",
     "workers": "STARLOOM_WORKERS",
     "image_digest": "STARLOOM_IMAGE_DIGEST",
+    "device_costs": DEVICE_COSTS_VARIABLE,
 }
 
 
@@ -50,12 +57,17 @@ class Settings(BaseModel):
     runner: Literal["local", "ray"] = "local"
     workers: Annotated[int, Field(ge=1, le=1024)] | None = None
     image_digest: str | None = None
+    device_costs: DeviceCosts | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
         """Read the variables above; ParamsError names one that cannot be used."""
         source = os.environ if environment is None else environment
-        given = {name: source[variable] for name, variable in _VARIABLES.items() if source.get(variable)}
+        given: dict[str, Any] = {
+            name: source[variable] for name, variable in _VARIABLES.items() if source.get(variable)
+        }
+        if "device_costs" in given:
+            given["device_costs"] = _object_of(given["device_costs"])
         given["workspace"] = str(Path(given.get("workspace", Path.cwd())).resolve())
         try:
             return cls.model_validate(given)
@@ -67,7 +79,10 @@ class Settings(BaseModel):
     def environment(self) -> dict[str, str]:
         """The variables that give a child process these settings."""
         values = self.model_dump(mode="json", exclude_none=True)
-        return {_VARIABLES[name]: str(value) for name, value in values.items()}
+        return {
+            _VARIABLES[name]: json.dumps(value) if isinstance(value, dict) else str(value)
+            for name, value in values.items()
+        }
 
     @property
     def artifacts_dir(self) -> Path:
@@ -103,3 +118,10 @@ class Settings(BaseModel):
     def mlflow_url(self) -> str:
         """Address of the embedded MLflow server."""
         return f"http://127.0.0.1:{self.mlflow_port}"
+
+
+def _object_of(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text  # pydantic says what is wrong with it

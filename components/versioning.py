@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict
 from ruamel.yaml import YAML
 
 from components.catalog import DATA_ARTIFACTS, step_making, steps_toward
-from components.config import PipelineConfig, load_config
+from components.config import PipelineConfig, load_config, stands_alone
 from components.errors import MissingInputError, VersioningError
 from components.fingerprint import canonical_json, digest_of
 from components.lineage import StepRecord, archive_record, published_record, read_record
@@ -215,7 +215,7 @@ def _tell_real_params(records: Mapping[str, StepRecord], settings: Settings) -> 
 def _params_text(config: PipelineConfig, settings: Settings) -> bytes:
     """params.yaml as it stands when it says what was run, comments and all; else the parameters that were run."""
     standing = settings.workspace / "params.yaml"
-    if standing.exists() and load_config(standing) == config:
+    if standing.exists() and stands_alone(standing) and load_config(standing) == config:
         return standing.read_bytes()
     return canonical_json(config.model_dump(mode="json")) + b"\n"  # JSON is YAML
 

@@ -106,7 +106,7 @@ class RowTotals(_Frozen):
 
 
 class ListSum(_Frozen):
-    """A computed column: the sum of `field` over the objects in the record's list `items`."""
+    """A computed column: the sum of `field` over the objects in the record's `items`, a list or an object of them."""
 
     name: str
     items: str

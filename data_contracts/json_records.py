@@ -92,6 +92,8 @@ def _typed(value: Any, kind: str) -> Any:
 
 def _sum(record: Any, total: ListSum) -> int | None:
     items: Any = _member(record, total.items)
+    if isinstance(items, dict):
+        items = list(items.values())
     if not isinstance(items, list):
         return None
     values: list[Any] = [_typed(_member(item, total.field), "int64") for item in items]

@@ -41,7 +41,7 @@ TOKEN_SHARDS = Contract(
             expectations=(
                 HasColumns(severity=BLOCK, why="Without a readable manifest the shards are bytes without meaning."),
                 NotNull(severity=BLOCK, column="format", why="A reader must know what it reads."),
-                InSet(severity=BLOCK, column="format", allowed=(1,), why="There is no reader for another format."),
+                InSet(severity=BLOCK, column="format", allowed=(2,), why="There is no reader for another format."),
                 NotNull(severity=BLOCK, column="dtype", why="A reader must know what it reads."),
                 InSet(severity=BLOCK, column="dtype", allowed=("uint16",), why="Readers map the files as uint16."),
                 NotNull(severity=BLOCK, column="vocab_size", why="The embedding has one row per token id."),
@@ -74,12 +74,13 @@ TOKEN_SHARDS = Contract(
                 Column(name="bytes", type="int64"),
             ),
             sums=(
-                ListSum(name="tokens_of_shards", items="shards", field="tokens"),
-                ListSum(name="documents_of_shards", items="shards", field="documents"),
+                ListSum(name="tokens_of_sources", items="sources", field="tokens"),
+                ListSum(name="documents_of_sources", items="sources", field="documents"),
+                ListSum(name="bytes_of_sources", items="sources", field="bytes"),
             ),
             key=("split",),
             expectations=(
-                HasColumns(severity=BLOCK, why="Batches are planned from these counts."),
+                HasColumns(severity=BLOCK, why="Readers and the data card go by these counts."),
                 InSet(
                     severity=BLOCK,
                     column="split",
@@ -89,29 +90,68 @@ TOKEN_SHARDS = Contract(
                 RowCountBetween(
                     severity=WARN, minimum=3, why="Without validation and test splits the model cannot be judged."
                 ),
-                NotNull(severity=BLOCK, column="tokens", why="Batches are planned from this count."),
+                NotNull(severity=BLOCK, column="tokens", why="The data card reports this count."),
                 NotNull(severity=BLOCK, column="documents", why="The data card reports this count."),
                 Between(severity=BLOCK, column="documents", minimum=1, why="A split without documents is not written."),
                 Between(severity=BLOCK, column="bytes", minimum=1, why="Bits per byte divide by this count."),
-                NotNull(severity=BLOCK, column="tokens_of_shards", why="A split is the sum of its shards."),
+                NotNull(severity=BLOCK, column="tokens_of_sources", why="A split is the sum of its sources."),
+                *(
+                    Equal(
+                        severity=BLOCK,
+                        column=column,
+                        other=f"{column}_of_sources",
+                        why="A split is the sum of its sources.",
+                    )
+                    for column in ("tokens", "documents", "bytes")
+                ),
+            ),
+        ),
+        JsonRecords(
+            name="sources",
+            file=MANIFEST,
+            records=("splits", "{split}", "sources", "{source}"),
+            columns=(
+                Column(name="tokens", type="int64"),
+                Column(name="documents", type="int64"),
+                Column(name="bytes", type="int64"),
+            ),
+            sums=(
+                ListSum(name="tokens_of_shards", items="shards", field="tokens"),
+                ListSum(name="documents_of_shards", items="shards", field="documents"),
+            ),
+            key=("split", "source"),
+            expectations=(
+                HasColumns(severity=BLOCK, why="The blend of sources and batches are planned from these counts."),
+                MatchesPattern(
+                    severity=BLOCK,
+                    column="source",
+                    pattern="[a-z][a-z0-9_-]{0,63}",
+                    form="a lower-case word of a file name",
+                    why="Files, weights of the blend and losses are named by it.",
+                ),
+                NotNull(severity=BLOCK, column="tokens", why="The blend goes by this count."),
+                Between(
+                    severity=BLOCK, column="documents", minimum=1, why="A source without documents is not written."
+                ),
+                NotNull(severity=BLOCK, column="tokens_of_shards", why="A source is the sum of its shards."),
                 Equal(
                     severity=BLOCK,
                     column="tokens",
                     other="tokens_of_shards",
-                    why="A split that is not the sum of its shards makes windows that do not exist.",
+                    why="A source that is not the sum of its shards makes windows that do not exist.",
                 ),
                 Equal(
                     severity=BLOCK,
                     column="documents",
                     other="documents_of_shards",
-                    why="A split is the sum of its shards.",
+                    why="A source is the sum of its shards.",
                 ),
             ),
         ),
         JsonRecords(
             name="shards",
             file=MANIFEST,
-            records=("splits", "{split}", "shards", "[]"),
+            records=("splits", "{split}", "sources", "{source}", "shards", "[]"),
             columns=(
                 Column(name="file", type="string"),
                 Column(name="tokens", type="int64"),
@@ -119,15 +159,15 @@ TOKEN_SHARDS = Contract(
                 Column(name="sha256", type="string"),
             ),
             sized="file",
-            key=("split", "file"),
+            key=("split", "source", "file"),
             expectations=(
                 HasColumns(severity=BLOCK, why="The reader finds and verifies each file by these."),
                 NotNull(severity=BLOCK, column="file", why="The reader finds the file by it."),
                 MatchesPattern(
                     severity=BLOCK,
                     column="file",
-                    pattern=r"(?:train|validation|test)-[0-9]{5,}\.bin",
-                    form="a bare name such as train-00000.bin",
+                    pattern=r"(?:train|validation|test)-[a-z][a-z0-9_-]{0,63}-[0-9]{5,}\.bin",
+                    form="a bare name such as train-python-00000.bin",
                     why="A name with a directory in it could lead out of the artifact.",
                 ),
                 UniqueKey(severity=BLOCK, key=("file",), why="A shard listed twice would be trained on twice."),
@@ -141,7 +181,7 @@ TOKEN_SHARDS = Contract(
                     times=TOKEN_BYTES,
                     why="A shorter file was cut off while it was written; a longer one holds what nobody counted.",
                 ),
-                NotNull(severity=BLOCK, column="documents", why="The split's count is the sum of these."),
+                NotNull(severity=BLOCK, column="documents", why="The source's count is the sum of these."),
                 Between(severity=BLOCK, column="documents", minimum=1, why="A shard ends after a whole document."),
                 NeverAbove(
                     severity=BLOCK,

@@ -15,7 +15,6 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from components.catalog import STEPS, step_making
 from components.config import PipelineConfig, load_config
@@ -25,6 +24,8 @@ from components.settings import Settings
 from flows import summary
 from flows.console import RunView
 from flows.forms import TrainCodeModelRequest
+from flows.plan_run import LOCAL, plan_run, refuse_what_cannot_run, write_page
+from flows.plan_tables import plan_tables
 from flows.services import describe_services, prefect_environment, stop_services
 from flows.startup import start_everything
 
@@ -90,7 +91,7 @@ def run(
     """
     settings = _enter()
     request = _request(params, training_steps, seed, promote)
-    load_config(settings.workspace / params)  # a mistake in it is told before the services start
+    refuse_what_cannot_run(load_config(settings.workspace / params))  # told before the services start
     with out.status("starting the services"):
         start_everything(settings, lambda text: None)
     os.environ.setdefault(
@@ -106,10 +107,33 @@ def run(
 
 
 @app.command(epilog=EPILOG)
+def plan(
+    params: Annotated[Path, typer.Argument(help="Parameter file, relative to the workspace.")] = DEFAULT_PARAMS,
+    pool: Annotated[str, typer.Option(metavar="PROFILE", help="A profile of k8s/profiles, or a .yaml file.")] = LOCAL,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plan as a page, too.")] = None,
+) -> None:
+    """Work out a training on paper.
+
+    Memory of each device, time of a step, days, cost and carbon on a pool of devices, and the layouts that would fit.
+    Nothing is started. Ends with code 1 when the layout of the parameter file cannot be had there.
+    """
+    config = load_config(Settings.from_environment().workspace / params)
+    planned, hardware = plan_run(config, pool)
+    out.print(plan_tables(planned, hardware))
+    if html is not None:
+        write_page(planned, hardware, config, html)
+        out.print(f"page: {html}", markup=False)
+    if planned.asked.refusals:
+        raise typer.Exit(1)
+
+
+@app.command(epilog=EPILOG)
 def status() -> None:
     """Show services, artifacts and versions."""
     settings = _enter()
-    out.print(summary.together(_services_table(settings), _artifacts_table(settings)))
+    services = summary.services_table(describe_services(settings), settings.workspace)
+    artifacts = summary.artifacts_table({step.output: published_record(step.output, settings) for step in STEPS})
+    out.print(summary.together(services, artifacts))
     from components.versioning import data_version_of, data_versions  # noqa: PLC0415
 
     names = ", ".join(version.version for version in data_versions(settings))
@@ -363,28 +387,6 @@ def _pointers(settings: Settings, outcome: Any) -> Table:
     table.add_row("loss curve", str(settings.reports_dir / "loss_curve.png"))
     table.add_row("Prefect", f"http://127.0.0.1:{settings.prefect_port}")
     table.add_row("MLflow", settings.mlflow_url)
-    return table
-
-
-def _services_table(settings: Settings) -> Table:
-    table = Table(title="Services", title_justify="left", header_style="bold")
-    for heading in ("service", "state", "address", "MB", "log"):
-        table.add_column(heading, overflow="fold")
-    for service in describe_services(settings):
-        memory = f"{service.memory_bytes / 1e6:.0f}" if service.memory_bytes else ""
-        log = str(service.log.relative_to(settings.workspace))
-        table.add_row(service.title, service.status.value, service.url or "", memory, log)
-    return table
-
-
-def _artifacts_table(settings: Settings) -> Table:
-    table = Table(title="Artifacts", title_justify="left", header_style="bold")
-    for heading in ("artifact", "digest", "made", "by"):
-        table.add_column(heading)
-    for step in STEPS:
-        record = published_record(step.output, settings)
-        made = (record.digest[:12], record.provenance.ended) if record else ("", "not yet")
-        table.add_row(step.output, *made, Text(step.name, style="dim"))
     return table
 
 

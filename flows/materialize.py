@@ -21,6 +21,7 @@ from components.errors import PreemptedError, StarloomError
 from components.lineage import StepRecord, published_record
 from components.run_step import find_published
 from components.step import Needs, Step
+from flows.plan_run import cost_environment
 from flows.run_context import RunContext
 from k8s.local_launcher import launch
 from k8s.request import Failed, JobOutcome, JobRequest, Succeeded
@@ -102,7 +103,9 @@ def _run_in_process(step: Step, run: RunContext, log: "logging.LoggerAdapter[Any
         name=step.name,
         command=(sys.executable, "-m", "components", step.name, "--params", run.params_file, *overrides),
         working_dir=run.settings.workspace,
-        environment=run.settings.environment() | {"STARLOOM_EVENTS": "json", "PYTHONUNBUFFERED": "1"},
+        environment=run.settings.environment()
+        | cost_environment()
+        | {"STARLOOM_EVENTS": "json", "PYTHONUNBUFFERED": "1"},
         gpus=_GPUS[step.needs],
     )
     told: StarloomError | None = None

@@ -1,4 +1,4 @@
-"""What a run tells at its end: pure functions from records to rich tables and trees."""
+"""What a run and `starloom status` tell: pure functions from records to rich tables and trees."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from rich.tree import Tree
 from components.catalog import STEPS
 from components.lineage import StepRecord
 from components.registry.promotion import PromotionDecision
+from flows.services import ServiceState
 
 if TYPE_CHECKING:
     from components.trace_file import Fate, Reason  # Arrow costs half a second; most commands need none
@@ -103,6 +104,10 @@ def _grow(branch: Tree, record: StepRecord, records: Mapping[str, StepRecord], t
     digest = record.digest[:_CHARS_OF_DIGEST]
     again = record.record_digest() in told
     line = Text.assemble((record.artifact, "bold"), f"  {digest}", (f"  by {record.step}", "dim"))
+    cost = record.provenance.cost
+    if cost is not None:
+        energy = f", {cost.energy_kwh:.3g} kWh" if cost.energy_kwh is not None else ""
+        line.append(f"  {cost.device_hours:.3g} {cost.device} hours{energy}", style="dim")
     if again:
         line.append("  (above)", style="dim")
     node = branch.add(line)
@@ -139,3 +144,28 @@ def together(*parts: RenderableType) -> Group:
     for part in parts:
         spaced += [part, Text()]
     return Group(*spaced[:-1])
+
+
+def services_table(services: Sequence[ServiceState], workspace: Path) -> Table:
+    """The embedded services as they are now."""
+    table = Table(title="Services", title_justify="left", header_style="bold")
+    for heading in ("service", "state", "address", "MB", "log"):
+        table.add_column(heading, overflow="fold")
+    for service in services:
+        memory = f"{service.memory_bytes / 1e6:.0f}" if service.memory_bytes else ""
+        table.add_row(
+            service.title, service.status.value, service.url or "", memory, str(service.log.relative_to(workspace))
+        )
+    return table
+
+
+def artifacts_table(records: Mapping[str, StepRecord | None]) -> Table:
+    """Every artifact of the pipeline, or that it has not been made."""
+    table = Table(title="Artifacts", title_justify="left", header_style="bold")
+    for heading in ("artifact", "digest", "made", "by"):
+        table.add_column(heading)
+    for step in STEPS:
+        record = records[step.output]
+        made = (record.digest[:_CHARS_OF_DIGEST], record.provenance.ended) if record else ("", "not yet")
+        table.add_row(step.output, *made, Text(step.name, style="dim"))
+    return table

@@ -1,6 +1,6 @@
 """The DeepSpeed configuration as a pure function of the training parameters: a plan that a golden test can hold.
 
-Stage 1 of ZeRO always (arXiv 1910.02054, section 5.1): each rank keeps the fp32 weights and the Adam moments of its
+Stage 1 of ZeRO at least (arXiv 1910.02054, section 5.1): each rank keeps the fp32 weights and the Adam moments of its
 own slice. Without it DeepSpeed 0.19.8 clips by a wrong norm once pipelines are used.
 """
 
@@ -21,13 +21,15 @@ def deepspeed_config(config: PretrainConfig) -> dict[str, Any]:
         "gradient_clipping": config.gradient_clip_norm,
         "zero_allow_untested_optimizer": True,
         "zero_optimization": {
-            "stage": 1,
+            "stage": config.layout.zero_stage,
             "overlap_comm": False,
             "contiguous_gradients": True,
             "reduce_bucket_size": REDUCE_BUCKET_ELEMENTS,
             "allgather_bucket_size": REDUCE_BUCKET_ELEMENTS,
         },
         **_precision(config),
+        # Off: they cut what runs between stages into pieces, which sequence parallelism has done already.
+        "pipeline": {"pipe_partitioned": False, "grad_partitioned": False},
         # DeepSpeed's own reports are off: the loop reports.
         "steps_per_print": None,
         "wall_clock_breakdown": False,

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from model.training_errors import TrainingFailedError
@@ -13,12 +13,17 @@ def write_durably(path: Path, content: bytes) -> bytes:
     """Put `content` at `path`, replacing what is there; returns its sha256. TrainingFailedError as `writing_to`."""
     unfinished = path.with_name(path.name + ".unfinished")
     with writing_to(path):
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(path)
-        flush_directory(path.parent)
+        try:
+            with unfinished.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.rename(path)
+            flush_directory(path.parent)
+        except OSError:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)  # on a full disk, room for what is written next
+            raise
     return hashlib.sha256(content).digest()
 
 

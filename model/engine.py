@@ -1,13 +1,12 @@
-"""The one file that speaks to DeepSpeed: a model in, optimizer steps and the state of this rank out.
+"""The one file that speaks to DeepSpeed: parameters in, optimizer steps and the state of this rank out.
 
-The state is handed out as plain named tensors and taken back the same way, because DeepSpeed's own checkpoints are
-pickles. The loop knows neither ranks nor slices, so that other layouts than data parallelism can come behind the same
-methods. Every public method is collective: all ranks call it in the same order.
+Two of its engines stand behind one set of methods: the plain one, where a rank holds all layers, and the pipeline,
+where it holds those of its stage. The state is handed out as fragments of named parameters and taken back the same
+way, as DeepSpeed's own checkpoints are pickles. Every public method is collective: all ranks call it in the same order.
 """
 
 import importlib
-import os
-import socket
+import logging
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -18,8 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from model.batches import Batch
-from model.config import PretrainConfig
+from model.config import ModelConfig, PretrainConfig
 from model.deepspeed_config import deepspeed_config
+from model.pipeline import PipelineBlock, layers_of, loss_of
+from model.process_grid import device_of, meet, place_of, tensor_group
+from model.stragglers import ForwardClock
+from model.tensor_parallel import TensorGroup, shard_dimension
+from model.training_state import KINDS, Fragment, Place, RankState, StateReader
+from model.transformer import Block, CodeModel, document_numbers, initial_weight
 
 
 @contextmanager
@@ -40,9 +45,8 @@ with _without_mlflow():
     import deepspeed
     import deepspeed.comm as dist
     from deepspeed.accelerator import get_accelerator
-    from deepspeed.utils import safe_get_full_fp32_param
-
-_ADAM_STATE = ("exp_avg", "exp_avg_sq", "step")
+    from deepspeed.runtime.pipe.module import LayerSpec, PipelineModule, TiedLayerSpec
+    from deepspeed.runtime.pipe.topology import PipelineParallelGrid, PipeModelDataParallelTopology
 
 
 @dataclass(frozen=True)
@@ -58,26 +62,70 @@ class StepOutcome:
 class Engine:
     """A model under training, this rank's share of it."""
 
-    def __init__(self, model: nn.Module, config: PretrainConfig, local_rank: int) -> None:
-        """Join the other ranks (RANK, WORLD_SIZE, MASTER_ADDR, ... in the environment) and wrap `model`.
+    def __init__(self, model: ModelConfig, vocab_size: int, config: PretrainConfig, local_rank: int) -> None:
+        """Join the other ranks (RANK, WORLD_SIZE, MASTER_ADDR, ... in the environment) and build this rank's share.
 
-        `model` has a method `loss(tokens_BT, targets_BT)`; rank 0's weights are given to all. The rank computes on
-        GPU `local_rank` if there are GPUs. RuntimeError if the ranks cannot meet.
+        Weights are those of `config.seed`, in every layout the same. The rank computes on GPU `local_rank` if there
+        are GPUs. The layout must fit the model (`config.require_fitting`). RuntimeError if the ranks cannot meet.
         """
         accelerator: Any = get_accelerator()
         on_gpu = accelerator.device_name() == "cuda"
-        self._device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
-        if on_gpu:
-            torch.cuda.set_device(self._device)
+        self._device = device_of(local_rank, on_gpu)
+        self._config = config
         _avoid_slow_imports()
-        backend = "nccl" if on_gpu else "gloo"
-        _meet_on_this_machine(backend)
-        deepspeed.init_distributed(backend, verbose=False)
-        self._model = model
+        logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+        meet("nccl" if on_gpu else "gloo")
+        deepspeed.init_distributed("nccl" if on_gpu else "gloo", verbose=False)
+        self._place = place_of(self.rank, config.layout)
+        self._group = tensor_group(config.layout)
+        self._names: dict[str, nn.Parameter] = {}
+        build = self._build_plain if config.layout.pipeline == 1 else self._build_pipeline
+        module, grid = build(model, vocab_size)
+        for block in module.modules():
+            if isinstance(block, Block):
+                block.is_recomputed = config.activation_checkpointing == "blocks"
+                if config.compile_blocks:
+                    block.compile()
+        _set_first_weights(self._names, model, self._group, config.seed)
+        self._clock = ForwardClock(module, self._device)
         engine, *_ = deepspeed.initialize(
-            model=_LossModule(model), optimizer=_adamw(model, config), config=deepspeed_config(config)
+            model=module,
+            optimizer=_adamw(self._names, config),
+            config=deepspeed_config(config),
+            mpu=grid,
         )
         self._engine: Any = engine
+
+    def _build_plain(self, model: ModelConfig, vocab_size: int) -> tuple[nn.Module, Any]:
+        network = CodeModel(model, vocab_size, self._group)
+        self._names = dict(network.named_parameters())
+        layout = self._config.layout
+        if layout.tensor == 1:
+            return _LossModule(network, self._config), None
+        return _LossModule(network, self._config), PipelineParallelGrid(_topology(self._config))
+
+    def _build_pipeline(self, model: ModelConfig, vocab_size: int) -> tuple[nn.Module, Any]:
+        within = self._config.document_attention == "within"
+        row = layers_of(model, vocab_size, self._group, within)
+        specs: list[Any] = [
+            TiedLayerSpec(layer.name, layer.kind, *layer.arguments, forward_fn=layer.as_head)
+            if layer.is_shared
+            else LayerSpec(layer.kind, *layer.arguments)
+            for layer in row
+        ]
+        module: Any = PipelineModule(
+            specs,
+            topology=_topology(self._config),
+            loss_fn=loss_of(self._config, self._group),
+            partition_method=f"type:{PipelineBlock.__name__}",
+        )
+        for name, parameter in module.named_parameters():
+            kept, _, rest = name.partition(".")
+            if kept == "tied_modules":
+                self._names[rest] = parameter
+            else:
+                self._names[f"{row[int(kept)].name}.{rest}"] = parameter
+        return module, None
 
     @property
     def rank(self) -> int:
@@ -89,59 +137,80 @@ class Engine:
         """How many processes train together."""
         return int(dist.get_world_size())
 
+    @property
+    def data_rank(self) -> int:
+        """Which replica this rank is part of: all ranks of a replica read the same samples."""
+        return self._place.data
+
+    @property
+    def reads_batches(self) -> bool:
+        """Whether this rank looks at tokens or targets: the first and the last stage do."""
+        return self._place.stage in (0, self._config.layout.pipeline - 1)
+
     def train_step(self, micro_batches: Sequence[Batch], learning_rate: float) -> StepOutcome:
-        """One optimizer step over this rank's `accumulation_steps` micro-batches and those of all other ranks."""
-        for group in self._adam.param_groups:
+        """One optimizer step over the replica's `accumulation_steps` micro-batches and those of all other replicas."""
+        for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
+        step = self._step_through_pipeline if self._is_pipeline else self._step_alone
+        loss = step(micro_batches)
+        return StepOutcome(loss, float(self._engine.get_global_grad_norm()))
+
+    def _step_alone(self, micro_batches: Sequence[Batch]) -> float:
         losses: list[Tensor] = []
         for batch in micro_batches:
-            loss = self._loss(batch)
+            loss = self._engine(*self._tensors(batch))
             losses.append(loss.detach())
             self._engine.backward(loss)
             self._engine.step()
-        return StepOutcome(self._mean_over_ranks(losses), float(self._engine.get_global_grad_norm()))
+        return self._mean_over_ranks(losses)
+
+    def _step_through_pipeline(self, micro_batches: Sequence[Batch]) -> float:
+        self._engine.reset_activation_shape()
+        return float(self._engine.train_batch(iter([self._tensors(batch) for batch in micro_batches])))
 
     @torch.no_grad()
     def evaluate(self, batches: Sequence[Batch]) -> float:
-        """Mean nats per token over the batches of all ranks; each rank brings equally many."""
+        """Mean nats per token over the batches of all replicas; each replica brings equally many."""
+        if self._is_pipeline:
+            self._engine.reset_activation_shape()
+            batches_left = iter([self._tensors(batch) for batch in batches])
+            loss = float(self._engine.eval_batch(batches_left, num_micro_batches=len(batches)))
+            self._engine.train()
+            return loss
         self._engine.eval()
-        losses = [self._loss(batch) for batch in batches]
+        losses = [self._engine(*self._tensors(batch)) for batch in batches]
         self._engine.train()
         return self._mean_over_ranks(losses)
 
-    def export_state(self) -> dict[str, Tensor]:
-        """This rank's slice of fp32 weights and Adam moments: all that a continuation needs. Not copied."""
-        state: dict[str, Tensor] = {}
-        for number, weights in enumerate(self._slices()):
-            state[f"group{number}.weights"] = weights.detach()
-            for name in _ADAM_STATE:
-                state[f"group{number}.{name}"] = self._adam.state[weights][name]
+    def export_state(self) -> RankState:
+        """This rank's fragments of fp32 weights and Adam moments: all that a continuation needs. Not copied."""
+        state: dict[str, Fragment] = {}
+        for name, place in self._places().items():
+            kept = self._kept(self._names[name])
+            run = slice(kept.offset, kept.offset + place.length)
+            state[name] = Fragment(place, {kind: flat.detach()[run] for kind, flat in self._flats(kept.flat).items()})
         return state
 
-    def import_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `export_state` gave on the same rank of equally many; call it before the first step.
+    def import_state(self, state: StateReader, step: int) -> None:
+        """Go on from a state after `step` optimizer steps, of this layout or another; call it before the first step.
 
-        ValueError if names or sizes do not fit this model, with nothing changed.
+        ValueError if it is the state of another model, StateError if it is not whole, both with nothing changed.
         """
-        fitting = {
-            f"group{number}.{name}": weights.shape
-            for number, weights in enumerate(self._slices())
-            for name in ("weights", "exp_avg", "exp_avg_sq")
-        } | {f"group{number}.step": torch.Size() for number in range(len(self._slices()))}
-        given = {name: tensor.shape for name, tensor in state.items()}
-        if given != fitting:
-            raise ValueError(f"state with {_sizes(given)} does not fit a model with {_sizes(fitting)}")
-        for number, weights in enumerate(self._slices()):
-            weights.data.copy_(state[f"group{number}.weights"])
-            self._adam.state[weights] = {
-                name: state[f"group{number}.{name}"].to(weights.device, copy=True) for name in _ADAM_STATE
-            }
-        self._engine.optimizer.update_lp_params()  # gathers the working weights of all ranks from the fp32 slices
+        places = self._places()
+        shapes = state.shapes
+        for name, place in places.items():
+            if shapes.get(name) != place.whole_shape:
+                raise ValueError(f"the state has {name} as {shapes.get(name)}, this model as {place.whole_shape}")
+        found = {name: state.fragment(name, place) for name, place in places.items()}
+        for name, tensors in found.items():
+            kept = self._kept(self._names[name])
+            for kind, flat in self._flats(kept.flat, step).items():
+                flat.data[kept.offset : kept.offset + len(tensors[kind])].copy_(tensors[kind])
+        self._give_out_weights()
 
-    def full_weights(self) -> dict[str, Tensor]:
-        """The whole model's fp32 master weights by parameter name, on the CPU; tied weights once."""
-        gather: Any = safe_get_full_fp32_param
-        return {name: gather(parameter).cpu().contiguous() for name, parameter in self._model.named_parameters()}
+    def take_forward_seconds(self) -> float:
+        """What this rank spent in the forward passes of training steps since the last call."""
+        return self._clock.take_seconds()
 
     def exchange(self, payload: bytes) -> list[bytes]:
         """Every rank's payload, in the order of ranks; all must be equally long. Also a barrier."""
@@ -156,16 +225,79 @@ class Engine:
         dist.destroy_process_group()
 
     @property
+    def _is_pipeline(self) -> bool:
+        return self._config.layout.pipeline > 1
+
+    def _places(self) -> dict[str, Place]:
+        """Of the fragments that this rank keeps; in ZeRO some parameters are wholly others'."""
+        places: dict[str, Place] = {}
+        for name, parameter in self._names.items():
+            run = self._run_of(parameter)
+            if run is not None:
+                dimension = shard_dimension(parameter)
+                places[name] = Place(
+                    shape=tuple(getattr(parameter, "ds_shape", parameter.shape)),
+                    dimension=dimension,
+                    part=0 if dimension is None else self._group.rank,
+                    parts=1 if dimension is None else self._group.size,
+                    start=run.start,
+                    length=len(run),
+                )
+        return places
+
+    def _run_of(self, parameter: Any) -> range | None:
+        """Which numbers of its flattened parameter this rank keeps."""
+        if self._config.layout.zero_stage == 3:
+            share = -(-parameter.ds_numel // self._config.layout.data)
+            run = range(share * self._place.data, min(share * (self._place.data + 1), parameter.ds_numel))
+            return run if len(run) else None
+        if parameter._hp_mapping is None:
+            return None
+        address = parameter._hp_mapping.lp_fragment_address
+        return range(address.start, address.start + address.numel)
+
+    def _kept(self, parameter: Any) -> "_Kept":
+        """Where the numbers that this rank keeps of a parameter lie."""
+        optimizer = self._engine.optimizer
+        if self._config.layout.zero_stage == 3:
+            group, offset, _ = optimizer.grad_position[optimizer.get_param_id(parameter)]
+            return _Kept(optimizer.fp32_partitioned_groups_flat[group], offset)
+        keeper = parameter._hp_mapping
+        return _Kept(self._adam.param_groups[keeper.param_group_index]["params"][0], keeper.hp_fragment_address.start)
+
+    def _flats(self, weights: Tensor, new_step: int | None = None) -> dict[str, Tensor]:
+        """The flat tensors beside the fp32 weights, by kind; with a step, moments are made as of after that step.
+
+        Adam makes its moments at its first step, so an optimizer that has not stepped has none to fill.
+        """
+        state = self._adam.state[weights]
+        if new_step is not None and "exp_avg" not in state:
+            state.update({kind: torch.zeros_like(weights.data) for kind in KINDS[1:]})
+        if new_step is not None:
+            state["step"] = torch.tensor(float(new_step), device=weights.device)
+        return {"weights": weights} | {kind: state[kind] for kind in KINDS[1:]}
+
+    def _give_out_weights(self) -> None:
+        """Make the working weights of all ranks what the fp32 weights say."""
+        optimizer = self._engine.optimizer
+        if self._config.layout.zero_stage == 1:
+            optimizer.update_lp_params()
+            return
+        for group in range(len(optimizer.fp32_partitioned_groups_flat)):
+            optimizer._reassign_or_swap_out_partitioned_parameters(group)
+        gathered = optimizer.persistent_parameters  # small ones, which every rank keeps whole
+        if gathered:
+            gathered[0].partition(gathered)
+            gathered[0].all_gather(gathered)
+
+    @property
     def _adam(self) -> Any:
-        # DeepSpeed's ZeRO optimizer wraps ours; after wrapping, each group holds one flat slice.
+        # DeepSpeed's ZeRO optimizer wraps ours; after wrapping, each group holds flat slices.
         return self._engine.optimizer.optimizer
 
-    def _slices(self) -> list[Tensor]:
-        return [group["params"][0] for group in self._adam.param_groups]
-
-    def _loss(self, batch: Batch) -> Tensor:
+    def _tensors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         tokens_BT, targets_BT = (torch.from_numpy(ids).to(self._device) for ids in batch)
-        return self._engine(tokens_BT, targets_BT)
+        return tokens_BT, targets_BT
 
     def _mean_over_ranks(self, losses: Sequence[Tensor]) -> float:
         total = torch.stack([loss.double() for loss in losses]).mean()
@@ -176,33 +308,52 @@ class Engine:
 class _LossModule(nn.Module):
     """DeepSpeed calls `forward` and differentiates what it returns."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, network: CodeModel, config: PretrainConfig) -> None:
         super().__init__()
-        self.model: Any = model
+        self.network = network
+        self._config = config
 
     def forward(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        return self.model.loss(tokens_BT, targets_BT)
+        within = self._config.document_attention == "within"
+        return self.network.loss(
+            tokens_BT,
+            targets_BT,
+            documents_BT=document_numbers(tokens_BT) if within else None,
+            chunk_tokens=self._config.loss_chunk_tokens,
+            z_loss_weight=self._config.z_loss_weight,
+            compiled=self._config.compile_blocks,
+        )
 
 
-def _meet_on_this_machine(backend: str) -> None:
-    """Form the group of processes through a store that only this machine can reach, if that is where all ranks are.
-
-    torch's own would listen on every interface, open to anyone. DeepSpeed finds the group formed and uses it.
-    """
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    if host != "127.0.0.1" or torch.distributed.is_initialized():
-        return
-    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    listening = socket.create_server((host, port)).detach() if rank == 0 else None
-    store = torch.distributed.TCPStore(  # pyright: ignore[reportPrivateImportUsage] - documented under this name
-        host, port, world_size, is_master=rank == 0, wait_for_workers=False, master_listen_fd=listening
-    )
-    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+def _topology(config: PretrainConfig) -> Any:
+    """Ranks in the order of `process_grid`: pipeline, data, tensor, the last one fastest."""
+    layout = config.layout
+    return PipeModelDataParallelTopology(num_pp=layout.pipeline, num_mp=layout.tensor, num_dp=layout.data)
 
 
-def _adamw(model: nn.Module, config: PretrainConfig) -> torch.optim.AdamW:
+@torch.no_grad()
+def _set_first_weights(names: dict[str, nn.Parameter], model: ModelConfig, group: TensorGroup, seed: int) -> None:
+    """Each rank draws the whole parameter and keeps its part, so that no layout begins with other weights."""
+    for name, parameter in names.items():
+        dimension = shard_dimension(parameter)
+        shape = list(parameter.shape)
+        if dimension is not None:
+            shape[dimension] *= group.size
+        whole = initial_weight(name, shape, model, seed)
+        parameter.copy_(whole if dimension is None else whole.chunk(group.size, dim=dimension)[group.rank])
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A run of numbers in one of the optimizer's flat tensors."""
+
+    flat: Tensor
+    offset: int
+
+
+def _adamw(names: dict[str, nn.Parameter], config: PretrainConfig) -> torch.optim.AdamW:
     """Weight decay pulls on matrices only: biases and norms have a scale of their own (GPT-2 and nanoGPT practice)."""
-    parameters = list(model.parameters())
+    parameters = list(names.values())
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
@@ -232,7 +383,3 @@ def _avoid_slow_imports() -> None:
         torch.compile = compile_function
     operators: Any = importlib.import_module("deepspeed.ops")
     operators.__compatible_ops__ = {}
-
-
-def _sizes(shapes: dict[str, torch.Size]) -> str:
-    return ", ".join(f"{name} {tuple(shape)}" for name, shape in sorted(shapes.items()))

@@ -37,12 +37,12 @@ def generate(
     _check(model, max_new_tokens, temperature, top_p)
     room = model.config.context_length_tokens - max_new_tokens
     unread = list(prompt_ids or [END_OF_TEXT])[-room:]
-    device = model.transformer.wte.weight.device
+    device = model.head_weight.device
     cache = KeyValueCache(
         model.config,
         batch_size=1,
         capacity_tokens=len(unread) + max_new_tokens,
-        dtype=model.transformer.wte.weight.dtype,
+        dtype=model.head_weight.dtype,
         device=device,
     )
     generator = torch.Generator().manual_seed(seed)

@@ -1,8 +1,8 @@
 """Keys and values of the tokens already read, in blocks of fixed size, so that a token is never read twice.
 
-With one key/value head for all query heads the cache is small: 2 x head size numbers per token and layer.
+With few key/value heads for all query heads the cache is small: 2 x G x D numbers per token and layer.
 
-Shapes: B batch, T tokens of this call, S tokens so far, D head size.
+Shapes: B batch, T tokens of this call, S tokens so far, G key/value heads, D head size.
 """
 
 import torch
@@ -14,17 +14,17 @@ from model.config import ModelConfig
 class LayerCache:
     """The cache of one layer; `append` writes in place, so it is for inference only."""
 
-    def __init__(self, keys_BSD: Tensor, values_BSD: Tensor) -> None:
-        self._keys_BSD = keys_BSD
-        self._values_BSD = values_BSD
+    def __init__(self, keys_BSGD: Tensor, values_BSGD: Tensor) -> None:
+        self._keys_BSGD = keys_BSGD
+        self._values_BSGD = values_BSGD
         self.length = 0
 
-    def append(self, k_BTD: Tensor, v_BTD: Tensor) -> tuple[Tensor, Tensor]:
+    def append(self, k_BTGD: Tensor, v_BTGD: Tensor) -> tuple[Tensor, Tensor]:
         """Add the keys and values of T tokens; return those of all S tokens so far."""
-        start, self.length = self.length, self.length + k_BTD.shape[1]
-        self._keys_BSD[:, start : self.length] = k_BTD
-        self._values_BSD[:, start : self.length] = v_BTD
-        return self._keys_BSD[:, : self.length], self._values_BSD[:, : self.length]
+        start, self.length = self.length, self.length + k_BTGD.shape[1]
+        self._keys_BSGD[:, start : self.length] = k_BTGD
+        self._values_BSGD[:, start : self.length] = v_BTGD
+        return self._keys_BSGD[:, : self.length], self._values_BSGD[:, : self.length]
 
 
 class KeyValueCache:
@@ -39,8 +39,8 @@ class KeyValueCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        head_size = config.hidden_size // config.num_heads
-        shape = (config.num_layers, 2, batch_size, capacity_tokens, head_size)
+        heads = (config.num_key_value_heads, config.head_size)
+        shape = (config.num_layers, 2, batch_size, capacity_tokens, *heads)
         self.layers = [LayerCache(keys, values) for keys, values in torch.zeros(shape, dtype=dtype, device=device)]
 
     @property

@@ -21,11 +21,14 @@ from typing import IO
 
 from pydantic import ValidationError
 
+from model.config import require_fitting
 from model.durable_files import write_durably, writing_to
 from model.event_stream import Event, Failure, deliver, read_event
 from model.reporting import current_sink
+from model.token_shards import TokenShardError, TokenShards
 from model.train_request import METRICS_FILE, PREEMPTED, TrainRequest, TrainResult
-from model.training_errors import CheckpointError, TrainingFailedError, TrainingPreemptedError
+from model.training_errors import CheckpointError, LayoutError, TrainingFailedError, TrainingPreemptedError
+from model.training_lock import only_trainer
 
 _SECONDS_TO_SAVE = 120.0
 """How long ranks that were asked to stop may take for their step and its checkpoint; then they are killed."""
@@ -45,20 +48,35 @@ class _Exit:
 def train(request: TrainRequest) -> TrainResult:
     """Run the request to its last step, from its last checkpoint if `work_dir` holds one.
 
-    Reports go to the current sink. TrainingFailedError if a rank fails, with the last lines of its standard error;
-    CheckpointError if `work_dir` belongs to another run; TrainingPreemptedError if this process gets SIGTERM (noticed
-    in the main thread only). Ctrl-C lets the ranks save, then goes on as KeyboardInterrupt.
+    Reports go to the current sink. TrainingFailedError if a rank fails, with the last lines of its standard error, if
+    the token shards are damaged or if another training is at work in `work_dir`; LayoutError if the layout does not fit
+    the model; CheckpointError if `work_dir` belongs to another run; TrainingPreemptedError if this process gets SIGTERM
+    (noticed in the main thread only). Ctrl-C lets the ranks save, then goes on as KeyboardInterrupt.
     """
-    request_file = request.work_dir / "request.json"
+    _require_fitting(request)
     with writing_to(request.work_dir):
         request.work_dir.mkdir(parents=True, exist_ok=True)
+    with only_trainer(request.work_dir):
+        _run_ranks(request)
+    return _result(request.out)
+
+
+def _require_fitting(request: TrainRequest) -> None:
+    try:
+        shards = TokenShards(request.token_shards)
+    except TokenShardError as error:
+        raise TrainingFailedError(str(error)) from error
+    require_fitting(request.model, shards.vocab_size, request.pretrain.layout)
+
+
+def _run_ranks(request: TrainRequest) -> None:
+    request_file = request.work_dir / "request.json"
     write_durably(request_file, request.model_dump_json(indent=2).encode() + b"\n")
-    with _reserved_port() as port, _Gang(request.pretrain.num_processes) as gang, gang.stopping_at_sigterm():
+    with _reserved_port() as port, _Gang(request.pretrain.layout.world_size) as gang, gang.stopping_at_sigterm():
         for rank in range(gang.size):
             gang.start(rank, _command(request_file), _environment(request, rank, port), _last_words(request, rank))
         gang.follow()
         gang.require_success([_last_words(request, rank) for rank in range(gang.size)])
-    return _result(request.out)
 
 
 class _Gang:
@@ -122,9 +140,10 @@ class _Gang:
         is the end a preemption.
         """
         preemptions = [failure for failure in self._failures if failure.kind == TrainingPreemptedError.__name__]
-        for failure in self._failures:
-            if failure not in preemptions:
-                raise _ERROR_OF_KIND.get(failure.kind, TrainingFailedError)(failure.text)
+        failures = [failure for failure in self._failures if failure not in preemptions]
+        if failures:
+            told = "\n".join(dict.fromkeys(failure.text for failure in failures))  # mostly all tell the same
+            raise _ERROR_OF_KIND.get(failures[0].kind, TrainingFailedError)(told)
         for ended in self._exits:
             if ended.code == -signal.SIGTERM:
                 raise TrainingPreemptedError(
@@ -169,7 +188,7 @@ class _Gang:
         self._inbox.put(_Exit(rank, process.returncode))
 
 
-_ERROR_OF_KIND: dict[str, type[TrainingFailedError]] = {CheckpointError.__name__: CheckpointError}
+_ERROR_OF_KIND: dict[str, type[TrainingFailedError]] = {kind.__name__: kind for kind in (CheckpointError, LayoutError)}
 
 
 def _events(lines: IO[bytes] | None) -> Iterator[Event]:
@@ -200,7 +219,7 @@ def _environment(request: TrainRequest, rank: int, port: int) -> dict[str, str]:
     environment = os.environ | {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(request.pretrain.num_processes),
+        "WORLD_SIZE": str(request.pretrain.layout.world_size),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "GLOO_SOCKET_IFNAME": "lo",  # all ranks are on this machine; its own name need not resolve

@@ -1,22 +1,24 @@
 """Token shards: the corpus as raw little-endian uint16 token ids, written once and read through memory maps.
 
-A split is one stream of documents, each ended by end-of-text, cut into files at document borders. The
-manifest names every file with its size and digest; the stream's positions run on over the borders of files,
-so a reader never sees them. Neither side ever holds more than a document or a window in memory.
+A split has one stream of documents for each source (a language, or another kind of text), so that sources can be
+blended and judged one by one. A stream's documents are each ended by end-of-text, and it is cut into files at document
+borders. The manifest names every file with its size and digest; the stream's positions run on over the borders of
+files, so a reader never sees them. Neither side ever holds more than a document or a window in memory.
 """
 
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from model.config import SourceName
 from model.special_tokens import END_OF_TEXT
 
 MANIFEST_FILE = "manifest.json"
@@ -24,6 +26,7 @@ TOKEN_DTYPE = np.dtype("<u2")
 _VERIFY_CHUNK_TOKENS = 1 << 22
 
 Count = Annotated[int, Field(ge=0)]
+_SOURCE_NAME: TypeAdapter[str] = TypeAdapter(SourceName)
 
 
 class TokenShardError(Exception):
@@ -31,23 +34,22 @@ class TokenShardError(Exception):
 
 
 class Shard(BaseModel):
-    """One file of a split."""
+    """One file of a stream."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    file: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*-[0-9]{5,}\.bin$")]
+    file: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*-[0-9]{5,}\.bin$")]
     """A bare name: a manifest cannot point outside its directory."""
     tokens: Count
     documents: Count
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Split(BaseModel):
-    """One stream of documents."""
+class _Sizes(BaseModel):
+    """How much there is of a split or a stream."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    shards: tuple[Shard, ...]
     tokens: Count
     """End-of-text ids included."""
     documents: Count
@@ -55,12 +57,24 @@ class Split(BaseModel):
     """UTF-8 bytes of the documents' text before tokenization."""
 
 
+class Stream(_Sizes):
+    """The documents of one source."""
+
+    shards: tuple[Shard, ...]
+
+
+class Split(_Sizes):
+    """The streams of a split and their sums."""
+
+    sources: dict[SourceName, Stream]
+
+
 class Manifest(BaseModel):
     """What `manifest.json` says."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1]
+    format: Literal[2]
     dtype: Literal["uint16"]
     vocab_size: Annotated[int, Field(ge=1, le=65_536)]
     splits: dict[str, Split]
@@ -77,39 +91,27 @@ class ShardWriter:
         self._out = out
         self._shard_tokens = shard_tokens
         self._vocab_size = vocab_size
-        self._open: dict[str, _OpenShard] = {}
-        self._closed: dict[str, list[Shard]] = {}
-        self._bytes: dict[str, int] = {}
+        self._streams: dict[tuple[str, str], _OpenStream] = {}
 
-    def add(self, split: str, tokens: NDArray[np.integer[Any]] | Sequence[int], num_bytes: int) -> None:
-        """Append one document of `num_bytes` UTF-8 bytes to `split` and end it by end-of-text.
+    def add(self, split: str, source: str, tokens: NDArray[np.integer[Any]] | Sequence[int], num_bytes: int) -> None:
+        """Append one document of `num_bytes` UTF-8 bytes to the stream of `source` and end it by end-of-text.
 
-        TokenShardError if an id is outside the vocabulary or is end-of-text, which would be a false border.
+        TokenShardError if an id is outside the vocabulary or is end-of-text, which would be a false border, or if
+        `source` is no name for a file.
         """
         document = self._checked(split, tokens)
-        shard = self._open.get(split)
-        if shard is None:
-            number = len(self._closed.setdefault(split, []))
-            shard = self._open[split] = _OpenShard(self._out / f"{split}-{number:05d}.bin")
-        shard.append(document)
-        self._bytes[split] = self._bytes.get(split, 0) + num_bytes
-        if shard.tokens >= self._shard_tokens:
-            self._closed[split].append(self._open.pop(split).close())
+        if (split, source) not in self._streams:
+            _require_name(source)
+            self._streams[split, source] = _OpenStream(self._out, f"{split}-{source}", self._shard_tokens)
+        self._streams[split, source].append(document, num_bytes)
 
     def close(self) -> dict[str, Any]:
         """Finish all shards, write `manifest.json` and return what it holds."""
-        for split in list(self._open):
-            self._closed[split].append(self._open.pop(split).close())
-        splits = {
-            name: Split(
-                shards=tuple(shards),
-                tokens=sum(shard.tokens for shard in shards),
-                documents=sum(shard.documents for shard in shards),
-                bytes=self._bytes[name],
-            )
-            for name, shards in self._closed.items()
-        }
-        manifest = Manifest(format=1, dtype="uint16", vocab_size=self._vocab_size, splits=splits)
+        streams: dict[str, dict[str, Stream]] = {}
+        for (split, source), stream in sorted(self._streams.items()):
+            streams.setdefault(split, {})[source] = stream.close()
+        splits = {split: _split_of(sources) for split, sources in streams.items()}
+        manifest = Manifest(format=2, dtype="uint16", vocab_size=self._vocab_size, splits=splits)
         dumped = manifest.model_dump(mode="json")
         (self._out / MANIFEST_FILE).write_text(json.dumps(dumped, indent=2, sort_keys=True) + "\n", "utf-8")
         return dumped
@@ -136,6 +138,61 @@ class ShardWriter:
                 "encode special tokens in source text as plain text"
             )
         return array.astype(TOKEN_DTYPE, copy=False)
+
+
+def _require_name(source: str) -> None:
+    try:
+        _SOURCE_NAME.validate_python(source)
+    except ValidationError:
+        raise TokenShardError(
+            f"source {source!r} names no files: use at most 64 lower-case letters, digits, '_' and '-', a letter first"
+        ) from None
+
+
+def _split_of(sources: dict[str, Stream]) -> Split:
+    streams = sources.values()
+    return Split(
+        sources=sources,
+        tokens=sum(stream.tokens for stream in streams),
+        documents=sum(stream.documents for stream in streams),
+        bytes=sum(stream.bytes for stream in streams),
+    )
+
+
+class _OpenStream:
+    """A stream being written: the shards that are closed and the one that is open, if any."""
+
+    def __init__(self, out: Path, stem: str, shard_tokens: int) -> None:
+        self._out = out
+        self._stem = stem
+        self._shard_tokens = shard_tokens
+        self._closed: list[Shard] = []
+        self._open: _OpenShard | None = None
+        self._bytes = 0
+
+    def append(self, document: NDArray[np.uint16], num_bytes: int) -> None:
+        """Write one document to the open shard, or to a new one."""
+        if self._open is None:
+            self._open = _OpenShard(self._out / f"{self._stem}-{len(self._closed):05d}.bin")
+        self._open.append(document)
+        self._bytes += num_bytes
+        if self._open.tokens >= self._shard_tokens:
+            self._close_shard()
+
+    def close(self) -> Stream:
+        """Finish the stream."""
+        self._close_shard()
+        return Stream(
+            shards=tuple(self._closed),
+            tokens=sum(shard.tokens for shard in self._closed),
+            documents=sum(shard.documents for shard in self._closed),
+            bytes=self._bytes,
+        )
+
+    def _close_shard(self) -> None:
+        if self._open is not None:
+            self._closed.append(self._open.close())
+            self._open = None
 
 
 class _OpenShard:
@@ -176,13 +233,10 @@ class TokenShards:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._manifest = _read_manifest(path / MANIFEST_FILE)
-        self._maps = {
-            name: [_map_shard(path / shard.file, shard.tokens) for shard in split.shards]
-            for name, split in self._manifest.splits.items()
-        }
-        self._starts = {
-            name: list(accumulate((shard.tokens for shard in split.shards), initial=0))
-            for name, split in self._manifest.splits.items()
+        self._streams = {
+            (split, source): _MappedStream(path, stream)
+            for split, held in self._manifest.splits.items()
+            for source, stream in held.sources.items()
         }
 
     @property
@@ -195,43 +249,36 @@ class TokenShards:
         """Names of the splits that have documents, in alphabetic order."""
         return tuple(sorted(self._manifest.splits))
 
-    def num_tokens(self, split: str) -> int:
-        """Length of the stream, end-of-text ids included; 0 for a split without documents."""
-        return self._starts[split][-1] if split in self._starts else 0
+    def sources(self, split: str) -> tuple[str, ...]:
+        """Names of the sources that have documents in the split, in alphabetic order."""
+        return tuple(sorted(self._manifest.splits[split].sources)) if split in self._manifest.splits else ()
 
-    def num_documents(self, split: str) -> int:
-        """0 for a split without documents."""
-        return self._manifest.splits[split].documents if split in self._manifest.splits else 0
+    def num_tokens(self, split: str, source: str | None = None) -> int:
+        """Length of a source's stream, or of all of the split, end-of-text ids included; 0 without documents."""
+        if source is None:
+            return sum(self.num_tokens(split, each) for each in self.sources(split))
+        stream = self._streams.get((split, source))
+        return stream.tokens if stream else 0
 
-    def num_bytes(self, split: str) -> int:
-        """UTF-8 bytes of the text before tokenization; 0 for a split without documents."""
-        return self._manifest.splits[split].bytes if split in self._manifest.splits else 0
-
-    def window(self, split: str, start: int, length: int) -> NDArray[np.int64]:
+    def window(self, split: str, source: str, start: int, length: int) -> NDArray[np.int64]:
         """The ids at positions `start` to `start + length` of the stream, over borders of files.
 
         IndexError outside the stream; TokenShardError if an id is outside the vocabulary.
         """
-        if start < 0 or length < 0 or start + length > self.num_tokens(split):
+        tokens = self.num_tokens(split, source)
+        if start < 0 or length < 0 or start + length > tokens:
             raise IndexError(
-                f"tokens {start} to {start + length} are outside split {split!r} of {self.num_tokens(split)}"
+                f"tokens {start} to {start + length} are outside source {source!r} of split {split!r}, of {tokens}"
             )
-        window = np.empty(length, np.int64)
-        filled = 0
-        while filled < length:
-            number = bisect_right(self._starts[split], start + filled) - 1
-            offset = start + filled - self._starts[split][number]
-            piece = self._maps[split][number][offset : offset + length - filled]
-            window[filled : filled + len(piece)] = piece
-            filled += len(piece)
+        window = self._streams[split, source].window(start, length) if length else np.empty(0, np.int64)
         if length and int(window.max()) >= self.vocab_size:
-            raise self._beyond_vocabulary(f"split {split!r}", int(window.max()))
+            raise self._beyond_vocabulary(f"source {source!r} of split {split!r}", int(window.max()))
         return window
 
     def verify(self) -> None:
         """Read every file once; TokenShardError unless digest, documents and ids are as promised."""
-        for name, split in self._manifest.splits.items():
-            for shard, tokens in zip(split.shards, self._maps[name], strict=True):
+        for stream in self._streams.values():
+            for shard, tokens in stream.files():
                 self._verify_shard(shard, tokens)
 
     def _verify_shard(self, shard: Shard, tokens: NDArray[np.uint16]) -> None:
@@ -252,6 +299,32 @@ class TokenShards:
         return _damaged(f"{where} in {self._path} holds token id {token}, beyond the vocabulary of {self.vocab_size}")
 
 
+class _MappedStream:
+    """One stream as memory maps of its files, end to end."""
+
+    def __init__(self, path: Path, stream: Stream) -> None:
+        self._shards = stream.shards
+        self._maps = [_map_shard(path / shard.file, shard.tokens) for shard in stream.shards]
+        self._starts = list(accumulate((shard.tokens for shard in stream.shards), initial=0))
+        self.tokens = self._starts[-1]
+
+    def window(self, start: int, length: int) -> NDArray[np.int64]:
+        """The ids at positions that the stream has."""
+        window = np.empty(length, np.int64)
+        filled = 0
+        while filled < length:
+            number = bisect_right(self._starts, start + filled) - 1
+            offset = start + filled - self._starts[number]
+            piece = self._maps[number][offset : offset + length - filled]
+            window[filled : filled + len(piece)] = piece
+            filled += len(piece)
+        return window
+
+    def files(self) -> Iterator[tuple[Shard, NDArray[np.uint16]]]:
+        """What the manifest says of each file, and the file."""
+        return zip(self._shards, self._maps, strict=True)
+
+
 def _damaged(what: str) -> TokenShardError:
     return TokenShardError(f"{what}; tokenize the corpus again")
 
@@ -268,10 +341,16 @@ def _read_manifest(path: Path) -> Manifest:
             f"{path} is not a manifest of token shards: {where}: {fault['msg']}, not {fault['input']!r:.80}"
         ) from None
     for name, split in manifest.splits.items():
-        held = sum(shard.tokens for shard in split.shards)
-        if split.tokens != held:
-            raise _damaged(f"{path} gives split {name!r} {split.tokens} tokens, but its shards have {held}")
+        _require_sum(path, f"split {name!r}", split, split.sources.values(), "sources")
+        for source, stream in split.sources.items():
+            _require_sum(path, f"source {source!r} of split {name!r}", stream, stream.shards, "shards")
     return manifest
+
+
+def _require_sum(path: Path, name: str, whole: _Sizes, parts: Collection[Stream | Shard], what: str) -> None:
+    held = sum(part.tokens for part in parts)
+    if whole.tokens != held:
+        raise _damaged(f"{path} gives {name} {whole.tokens} tokens, but its {what} have {held}")
 
 
 def _map_shard(path: Path, tokens: int) -> NDArray[np.uint16]:

@@ -1,6 +1,7 @@
 """What a training run is asked for and what came of it; pydantic only, read by the launcher and by every rank."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,12 @@ CHECKPOINTS_DIR = "checkpoints"
 METRICS_FILE = "metrics.jsonl"
 PREEMPTED = 75
 """Exit code of a rank that was asked to stop and has saved its work: EX_TEMPFAIL of sysexits.h, try again."""
+
+DEALING = {
+    *("layout", "threads_per_process", "micro_batch_size", "accumulation_steps"),
+    *("activation_checkpointing", "compile_blocks", "loss_chunk_tokens", "checkpoint_every_steps"),
+}
+"""Parameters that change the rounding of a run but not what it learns; a checkpoint may be taken across them."""
 
 
 class TrainRequest(BaseModel):
@@ -28,15 +35,20 @@ class TrainRequest(BaseModel):
     out: Path
     """Existing and empty; filled when the last step is done."""
 
-    def run_digest(self) -> str:
-        """Names everything that the weights depend on: parameters, tokenizer, token shards (by their manifest)."""
-        parts = (
-            self.model.model_dump_json().encode(),
-            self.pretrain.model_dump_json().encode(),
-            (self.tokenizer / "tokenizer.json").read_bytes(),
-            (self.token_shards / "manifest.json").read_bytes(),
-        )
-        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+    def identity(self) -> dict[str, str]:
+        """Everything that the weights depend on, by name: digests, and the samples of the global batch as they are.
+
+        Token shards count by their manifest. How the work is dealt out is not there: a run may go on in another
+        layout, with the same global batch.
+        """
+        parts = {
+            "model": self.model.model_dump_json().encode(),
+            "pretrain": json.dumps(self.pretrain.model_dump(mode="json", exclude=DEALING), sort_keys=True).encode(),
+            "tokenizer": (self.tokenizer / "tokenizer.json").read_bytes(),
+            "token_shards": (self.token_shards / "manifest.json").read_bytes(),
+        }
+        digests = {name: hashlib.sha256(part).hexdigest() for name, part in parts.items()}
+        return digests | {"batch": str(self.pretrain.global_batch_size)}
 
 
 class TrainResult(BaseModel):

@@ -1,36 +1,42 @@
 """One rank of a training run: `python -m model.train_worker REQUEST.json`, started by the launcher or by torchrun.
 
-RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT come from the environment. Standard output carries events
-as JSON lines and nothing else: reports from rank 0, a failure from any rank. Exit codes: 0 done, 1 failed,
-PREEMPTED asked to stop and saved.
+RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT come from the environment, and STARLOOM_HANG_SECONDS: after
+how long without progress a rank ends itself (default: 600). Standard output carries events as JSON lines and nothing
+else: reports from rank 0, a failure from any rank. Exit codes: 0 done, 1 failed, PREEMPTED asked to stop and saved,
+HUNG ended by its watch.
 """
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
 import threading
 import traceback
+from contextlib import ExitStack
 from pathlib import Path
 
 import safetensors.torch
 import torch
 
-from model.batches import ShortCorpusError, TrainBatches, validation_batches
+from model.batches import ShortCorpusError, TrainBatches, validation_sources
 from model.checkpoint import CheckpointStore
+from model.config import require_fitting
 from model.durable_files import write_durably
 from model.engine import Engine
 from model.event_stream import EventWriter, Failure
+from model.hang_watch import HangWatch
 from model.metrics_log import MetricsLog
 from model.parent_watch import die_with_parent
-from model.reporting import SilentSink, reporting_to
+from model.reporting import SilentSink, current_sink, reporting_to
+from model.source_blend import BlendError
 from model.text_codec import ByteLevelCodec, TextCodecError
 from model.token_shards import TokenShardError, TokenShards
 from model.train_request import CHECKPOINTS_DIR, METRICS_FILE, PREEMPTED, TrainRequest
-from model.training_errors import CheckpointError, TrainingFailedError, TrainingPreemptedError
+from model.training_errors import LayoutError, TrainingFailedError, TrainingPreemptedError
+from model.training_lock import only_trainer
 from model.training_loop import TrainingRun
-from model.transformer import CodeModel, initialize
 
 
 def main() -> int:
@@ -42,44 +48,54 @@ def main() -> int:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     request = TrainRequest.model_validate_json(arguments.request.read_bytes())
+    rank = int(os.environ["RANK"])
     try:
-        with reporting_to(events if int(os.environ["RANK"]) == 0 else SilentSink()):
-            _train(request, stop)
-    except (TrainingFailedError, TokenShardError, ShortCorpusError, TextCodecError) as error:
-        events.write(Failure(kind=type(error).__name__, text=str(error)))
+        with reporting_to(events if rank == 0 else SilentSink()), ExitStack() as held:
+            if rank == 0 and arguments.parent is None:  # else the launcher holds it
+                held.enter_context(only_trainer(request.work_dir))
+            watch = HangWatch(rank, _hang_seconds(), lambda text: events.write(_failure(TrainingFailedError(text))))
+            _train(request, stop, held.enter_context(watch))
+    except (TrainingFailedError, TokenShardError, ShortCorpusError, BlendError, TextCodecError) as error:
+        events.write(_failure(error))
         return PREEMPTED if isinstance(error, TrainingPreemptedError) else 1
     return 0
 
 
-def _train(request: TrainRequest, stop: threading.Event) -> None:
+def _train(request: TrainRequest, stop: threading.Event, watch: HangWatch) -> None:
     config, context_length = request.pretrain, request.model.context_length_tokens
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    if world_size != config.num_processes:
-        raise CheckpointError(
-            f"{world_size} processes were started for pretrain.num_processes {config.num_processes}; start as many"
+    if world_size != config.layout.world_size:
+        raise LayoutError(
+            f"{world_size} processes were started for a layout of {config.layout.world_size}; start as many"
         )
     _make_deterministic(config.threads_per_process)
     shards = TokenShards(request.token_shards)
+    require_fitting(request.model, shards.vocab_size, config.layout)
     batches = TrainBatches(shards, ByteLevelCodec.read(request.tokenizer), config, context_length)
-    model = CodeModel(request.model, shards.vocab_size)
-    initialize(model, request.model, config.seed)
-    engine = Engine(model, config, int(os.environ["LOCAL_RANK"]))
-    metrics = MetricsLog(request.work_dir / METRICS_FILE) if rank == 0 else MetricsLog.unread()
+    engine = Engine(request.model, shards.vocab_size, config, int(os.environ["LOCAL_RANK"]))
+    checkpoints = CheckpointStore(
+        request.work_dir / CHECKPOINTS_DIR, request.identity(), config.layout, rank, engine.exchange
+    )
+    metrics = MetricsLog(request.work_dir / METRICS_FILE if rank == 0 else None)
     TrainingRun(
         config=config,
         context_length=context_length,
         engine=engine,
         batches=batches,
-        validation=validation_batches(shards, config, context_length, rank),
-        checkpoints=CheckpointStore(
-            request.work_dir / CHECKPOINTS_DIR, request.run_digest(), rank, world_size, engine.exchange
-        ),
+        validation=validation_sources(shards, config, context_length, engine.data_rank),
+        checkpoints=checkpoints,
         metrics=metrics,
+        watch=watch,
         stop_requested=stop.is_set,
     ).to_the_end()
-    weights = engine.full_weights()
+    watch.beat("the end of the training")
+    trained = checkpoints.load_latest(current_sink().note)
+    if trained is None or trained.step != config.num_steps:
+        raise TrainingFailedError(f"the checkpoint of the last step, {config.num_steps}, was damaged; start again")
     if rank == 0:
+        weights = {name: trained.state.whole(name, "weights") for name in trained.state.shapes}
         _write_artifact(request, shards.vocab_size, safetensors.torch.save(weights, {"format": "pt"}), metrics)
+    checkpoints.close()
     engine.close()
 
 
@@ -89,6 +105,21 @@ def _write_artifact(request: TrainRequest, vocab_size: int, weights: bytes, metr
     write_durably(request.out / "model.safetensors", weights)
     write_durably(request.out / "model_config.json", json.dumps(described, indent=2, sort_keys=True).encode() + b"\n")
     write_durably(request.out / METRICS_FILE, metrics.content())
+
+
+def _hang_seconds() -> float:
+    said = os.environ.get("STARLOOM_HANG_SECONDS", "600")
+    try:
+        seconds = float(said)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < threading.TIMEOUT_MAX:
+        raise TrainingFailedError(f"STARLOOM_HANG_SECONDS={said!r} cannot be used: give seconds above 0")
+    return seconds
+
+
+def _failure(error: Exception) -> Failure:
+    return Failure(kind=type(error).__name__, text=str(error))
 
 
 def _make_deterministic(threads: int) -> None:

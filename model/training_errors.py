@@ -1,6 +1,7 @@
 """What can go wrong in a training run, each as one sentence: what, which value, the mend.
 
 TrainingFailedError           the run stopped before its last step; its last checkpoint stands
+|-- LayoutError               the layout of ranks does not divide the model, or other ranks were started than it has
 |-- CheckpointError           a checkpoint belongs to another run
 `-- TrainingPreemptedError    the run was asked to stop and has saved itself; start it again to go on
 """
@@ -8,6 +9,10 @@ TrainingFailedError           the run stopped before its last step; its last che
 
 class TrainingFailedError(Exception):
     """A training run stopped before its last step."""
+
+
+class LayoutError(TrainingFailedError):
+    """The layout of ranks cannot be had."""
 
 
 class CheckpointError(TrainingFailedError):

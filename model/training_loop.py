@@ -5,18 +5,26 @@ from its last checkpoint and ends in the same bits.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import struct
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from time import perf_counter
 
-from model.batches import Batch, TrainBatches
+from model.batches import Batch, TrainBatches, ValidationSource
 from model.checkpoint import CheckpointStore
 from model.config import PretrainConfig
 from model.engine import Engine
+from model.hang_watch import HangWatch
+from model.loss_guard import SpikeGuard, describe_batch
 from model.metrics_log import MetricsLog
 from model.reporting import current_sink
 from model.schedule import learning_rate
+from model.stragglers import stragglers
 from model.training_errors import TrainingFailedError, TrainingPreemptedError
+
+_COMPARE_EVERY_STEPS = 50
+"""How often ranks tell each other how long they computed."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +35,13 @@ class TrainingRun:
     context_length: int
     engine: Engine
     batches: TrainBatches
-    validation: Sequence[Batch]
+    validation: Sequence[ValidationSource]
     checkpoints: CheckpointStore
     metrics: MetricsLog
+    watch: HangWatch
     stop_requested: Callable[[], bool]
     """Whether this rank was asked to stop; one rank's word is enough."""
+    spikes: SpikeGuard = field(default_factory=SpikeGuard)
 
     def to_the_end(self) -> None:
         """Train from the last checkpoint, or from the start, to the last step; its checkpoint is then written.
@@ -40,49 +50,87 @@ class TrainingRun:
         saving, if a rank was asked to stop; CheckpointError if the last checkpoint belongs to another run.
         """
         for step in range(self._resume() + 1, self.config.num_steps + 1):
+            self.watch.beat(f"step {step}")
             started = perf_counter()
             rate = learning_rate(self.config, step)
-            outcome = self.engine.train_step(self.batches.batch(step - 1, self.engine.rank), rate)
+            outcome = self.engine.train_step(self._micro_batches(step), rate)
             seconds = perf_counter() - started
 
             measured = {"loss": outcome.loss, "learning_rate": rate, "gradient_norm": outcome.gradient_norm}
             last = step == self.config.num_steps
             if last or step % self.config.validate_every_steps == 0:
-                measured["validation_loss"] = self.engine.evaluate(self.validation)
-            self._require_finite(measured, step)
+                measured |= self._validate()
+            self._judge(measured, step)
             self.metrics.append({"step": step, "tokens": step * self._tokens_per_step} | measured)
             self._report(step, measured, seconds)
 
+            if step % _COMPARE_EVERY_STEPS == 0:
+                self._name_stragglers(step)
             stop = self._any_rank_asked_to_stop()
+            self._settle(wait=False)
             if last or stop or step % self.config.checkpoint_every_steps == 0:
-                self._save(step)
+                self._save(step, must_stand=last or stop)
             if stop and not last:
                 raise TrainingPreemptedError(
                     f"training was asked to stop and has saved step {step} of {self.config.num_steps}; start it "
                     "again to go on"
                 )
 
+    def _validate(self) -> dict[str, float]:
+        """The mean loss of each source, and their mean by how many tokens each source has."""
+        losses: dict[str, float] = {}
+        for source in self.validation:
+            self.watch.beat(f"the validation on {source.name}")
+            losses[source.name] = self.engine.evaluate(source.batches)
+        mean = math.fsum(source.share * losses[source.name] for source in self.validation)
+        return {"validation_loss": mean} | {f"validation_loss/{name}": loss for name, loss in losses.items()}
+
+    def _micro_batches(self, step: int) -> Sequence[Batch]:
+        return self.batches.batch(step - 1, self.engine.data_rank) if self.engine.reads_batches else ()
+
     def _resume(self) -> int:
         """The step that the run goes on from, 0 at the start; state and metrics are as they were then."""
         checkpoint = self.checkpoints.load_latest(current_sink().note)
         if checkpoint:
-            self.engine.import_state(checkpoint.state)
+            self.engine.import_state(checkpoint.state, checkpoint.step)
             current_sink().note(f"resumed at step {checkpoint.step}")
+            if checkpoint.layout != self.config.layout:
+                current_sink().note("in another layout: from here on the weights agree but for rounding")
         self.metrics.restart(checkpoint.metrics if checkpoint else b"")
         step = checkpoint.step if checkpoint else 0
         current_sink().progress(step, self.config.num_steps, "steps")
         return step
 
-    def _save(self, step: int) -> None:
+    def _save(self, step: int, *, must_stand: bool) -> None:
+        """Begin a checkpoint; the training waits only for the copy, or where it `must_stand` for its end."""
+        self.watch.beat(f"the checkpoint of step {step}")
         started = perf_counter()
-        self.checkpoints.save(
-            step,
-            samples=step * self.config.global_batch_size,
-            state=self.engine.export_state(),
-            weights=self.engine.full_weights(),
-            metrics=self.metrics.content(),
-        )
+        self._settle(wait=True)
+        with self._no_harm_in_failing(must_stand):
+            self.checkpoints.begin(
+                step,
+                samples=step * self.config.global_batch_size,
+                state=self.engine.export_state(),
+                metrics=self.metrics.content(),
+            )
+            if must_stand:
+                self.checkpoints.settle(wait=True)
         current_sink().metrics({"checkpoint_seconds": perf_counter() - started}, step)
+
+    def _settle(self, *, wait: bool) -> None:
+        """See to the checkpoint that is being written."""
+        with self._no_harm_in_failing():
+            self.checkpoints.settle(wait=wait)
+
+    @contextmanager
+    def _no_harm_in_failing(self, must_stand: bool = False) -> Generator[None]:
+        """A checkpoint that cannot be saved is told and costs no training, unless it `must_stand`."""
+        try:
+            yield
+        except TrainingFailedError as error:
+            if must_stand:
+                raise
+            current_sink().note(f"a checkpoint was not saved, the training goes on: {error}")
 
     def _report(self, step: int, measured: Mapping[str, float], seconds: float) -> None:
         speed = {"seconds_per_step": seconds, "tokens_per_second": self._tokens_per_step / seconds}
@@ -92,13 +140,32 @@ class TrainingRun:
     def _any_rank_asked_to_stop(self) -> bool:
         return b"\1" in self.engine.exchange(b"\1" if self.stop_requested() else b"\0")
 
-    def _require_finite(self, measured: Mapping[str, float], step: int) -> None:
+    def _judge(self, measured: Mapping[str, float], step: int) -> None:
+        """TrainingFailedError if a measure is no number; a loss that stands out is told. Both name the batch."""
         for name, value in measured.items():
             if not math.isfinite(value):
                 raise TrainingFailedError(
-                    f"training diverged at step {step}: {name} is {value}; lower pretrain.learning_rate (now "
-                    f"{self.config.learning_rate}) or raise pretrain.warmup_steps (now {self.config.warmup_steps})"
+                    f"training diverged at step {step}: {name} is {value}; look at {self._batch_of(step)}, lower "
+                    f"pretrain.learning_rate (now {self.config.learning_rate}) or raise pretrain.warmup_steps (now "
+                    f"{self.config.warmup_steps})"
                 )
+        usual = self.spikes.usual_before(measured["loss"])
+        if usual is not None:
+            current_sink().note(
+                f"the loss of step {step} is {measured['loss']:.3f}, of those before {usual:.3f}: look at "
+                f"{self._batch_of(step)}"
+            )
+
+    def _batch_of(self, step: int) -> str:
+        return describe_batch(self.batches, step, self.config.global_batch_size)
+
+    def _name_stragglers(self, step: int) -> None:
+        said = self.engine.exchange(struct.pack("<d", self.engine.take_forward_seconds()))
+        seconds = [struct.unpack("<d", payload)[0] for payload in said]
+        for rank, ratio in stragglers(seconds, self.config.layout).items():
+            current_sink().note(
+                f"rank {rank} computes {ratio:.1f} times as long as ranks of equal work (step {step}); all wait for it"
+            )
 
     @property
     def _tokens_per_step(self) -> int:

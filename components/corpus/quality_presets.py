@@ -1,8 +1,8 @@
 """The filters of StarCoder, StarCoder2 and SantaCoder as named tables, which `filter_quality` can be held to.
 
-A preset is no setting. params.yaml states every number itself: what is computed can be read in one file, a number that
-is changed there enters the fingerprint as any other, and no name can promise what a number beside it breaks. A run
-says which preset its numbers are.
+A preset is no setting. Parameter files state every number themselves: one that is changed there enters the fingerprint
+as any other, and no name can promise what a number beside it breaks. The tables are proven equal to the files in
+params/ by a test, and a run says which preset its numbers are.
 
 Sources: "StarCoder" is arXiv 2305.06161, section 3, with its preprocessing code (bigcode-dataset); "StarCoder2" is
 arXiv 2402.19173, section 2.1; "SantaCoder" is arXiv 2301.03988, section 4.

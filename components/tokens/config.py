@@ -60,7 +60,7 @@ class RepositoryDocumentsConfig(BaseModel):
 
 
 class TokenizeCorpusConfig(Section):
-    """How documents become one stream of tokens per split."""
+    """How documents become streams of tokens, one for each split and source (see `documents.source_of`)."""
 
     shard_tokens: Annotated[int, Field(ge=1024)]
     """A shard is closed when it holds so many tokens."""

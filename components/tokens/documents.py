@@ -25,7 +25,10 @@ COLUMNS = ("content", *LIGHT_COLUMNS)
 _STAR_BUCKETS = ((0, "0"), (10, "1-10"), (100, "10-100"), (1000, "100-1000"))
 """Upper bounds, inclusive (bigcode-dataset, `preprocessing/add_content_with_meta.py`)."""
 _MANY_STARS = "1000+"
-_SCRIPT = "notebook_script"
+_FILE, _SCRIPT = "file", "notebook_script"
+REPOSITORY = "repository"
+"""The source of documents that hold the files of a whole repository."""
+_NO_LANGUAGE = "unknown"
 Part = int | str | Text
 """Of a document: a special token, what is told about a text (names, paths), or text of the corpus itself."""
 
@@ -51,6 +54,8 @@ class Document:
     """One document before it is encoded."""
 
     split: str
+    source: str
+    """Whose stream of the token shards it goes to."""
     parts: Sequence[Part]
 
 
@@ -67,6 +72,14 @@ def has_repositories(special_ids: Mapping[str, int]) -> bool:
     return "file_sep" in special_ids
 
 
+def source_of(row: Row) -> str:
+    """What StarCoder's mixture weighs (its `data_sources.csv`): a file by its language, other texts by their kind.
+
+    Names of languages have no underscore and those of kinds are no language's, so the two never meet.
+    """
+    return row.language or _NO_LANGUAGE if row.kind == _FILE else row.kind
+
+
 def row_document(row: Row, config: TokenizeCorpusConfig, special_ids: Mapping[str, int]) -> Document:
     """The document of one row that stands by itself.
 
@@ -76,11 +89,11 @@ def row_document(row: Row, config: TokenizeCorpusConfig, special_ids: Mapping[st
         return _structured_document(row, special_ids)
     if not has_repositories(special_ids):
         prefix = metadata_prefix(row, config.prefix_probabilities, config.seed, special_ids)
-        return Document(row.split, [*prefix, row.content])
+        return Document(row.split, source_of(row), [*prefix, row.content])
     if row.kind == _SCRIPT:
-        return Document(row.split, [special_ids["jupyter_script"], row.content])
+        return Document(row.split, source_of(row), [special_ids["jupyter_script"], row.content])
     named = draw(config.seed, "named", row.split, row.file_id) < config.repository_documents.named_probability
-    return repository_document([row], named=named, special_ids=special_ids)
+    return repository_document([row], source_of(row), named=named, special_ids=special_ids)
 
 
 def stands_alone(kind: str) -> bool:
@@ -88,16 +101,16 @@ def stands_alone(kind: str) -> bool:
     return kind in STRUCTURED_KINDS or kind == _SCRIPT
 
 
-def repository_document(rows: Sequence[Row], *, named: bool, special_ids: Mapping[str, int]) -> Document:
+def repository_document(rows: Sequence[Row], source: str, *, named: bool, special_ids: Mapping[str, int]) -> Document:
     """The files of one repository in the given order: `<repo_name>`name`<file_sep>`path newline code ...
 
-    Without names it is `<file_sep>`code`<file_sep>`code ...
+    Without names it is `<file_sep>`code`<file_sep>`code ... Files of several languages are one source.
     """
     parts: list[Part] = [special_ids["repo_name"], rows[0].repository] if named else []
     for row in rows:
         parts.append(special_ids["file_sep"])
         parts += [f"{row.path}\n", row.content] if named else [row.content]
-    return Document(rows[0].split, parts)
+    return Document(rows[0].split, source, parts)
 
 
 def metadata_prefix(
@@ -141,7 +154,7 @@ def _structured_document(row: Row, special_ids: Mapping[str, int]) -> Document:
             parts.append(special_ids[piece.name])
         else:
             raise ParamsError(_unknown_mark(row, piece))
-    return Document(row.split, parts)
+    return Document(row.split, source_of(row), parts)
 
 
 def _unknown_mark(row: Row, piece: Mark) -> str:

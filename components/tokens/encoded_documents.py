@@ -1,10 +1,11 @@
-"""Encoded documents on their way from a worker to the token shards: the two files of a piece (`components/pieces.py`).
+"""Encoded documents on their way from a worker to the token shards: three files of a piece (`components/pieces.py`).
 
 A finished piece is found again after a kill. Its name is made of the bytes that were encoded, of the tokenizer and of
 the code, so what another run left behind is never taken.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +19,7 @@ from components.tokens.encoders import TextEncoder, as_text
 from model.token_shards import TOKEN_DTYPE
 
 _SPLITS = ("train", "validation", "test")
-_IDS_FILE, _TABLE_FILE = "ids.bin", "documents.npy"
+_IDS_FILE, _TABLE_FILE, _SOURCES_FILE = "ids.bin", "documents.npy", "sources.json"
 _CODE = ("components/tokens/*.py", "components/markup.py", "model/special_tokens.py", "model/text_codec.py")
 _HOUSE = Path(__file__).parents[2]
 
@@ -28,6 +29,7 @@ class EncodedDocument:
     """One document as ids, without its end-of-text."""
 
     split: str
+    source: str
     ids: NDArray[np.uint16]
     text_bytes: int
     """UTF-8 bytes of the corpus in it, without names, paths and marks."""
@@ -57,28 +59,31 @@ def encode_documents(documents: Sequence[Document], encoder: TextEncoder) -> Ite
             if not isinstance(part, str):
                 text_bytes += len(part)
                 text_tokens += len(pieces[-1])
-        yield EncodedDocument(document.split, np.concatenate(pieces), text_bytes, text_tokens)
+        yield EncodedDocument(document.split, document.source, np.concatenate(pieces), text_bytes, text_tokens)
 
 
 def write_encoded(place: Path, documents: Iterable[EncodedDocument]) -> None:
     """Write the documents to the directory `place`."""
-    table: list[tuple[int, int, int, int]] = []
+    table: list[tuple[int, int, int, int, int]] = []
+    sources: dict[str, int] = {}
     with (place / _IDS_FILE).open("wb") as file:
         for document in documents:
             file.write(np.ascontiguousarray(document.ids, TOKEN_DTYPE).data)
-            split = _SPLITS.index(document.split)
-            table.append((split, len(document.ids), document.text_bytes, document.text_tokens))
-    np.save(place / _TABLE_FILE, np.array(table, np.int64).reshape(-1, 4), allow_pickle=False)
+            split, source = _SPLITS.index(document.split), sources.setdefault(document.source, len(sources))
+            table.append((split, source, len(document.ids), document.text_bytes, document.text_tokens))
+    np.save(place / _TABLE_FILE, np.array(table, np.int64).reshape(-1, 5), allow_pickle=False)
+    (place / _SOURCES_FILE).write_text(json.dumps(list(sources)), encoding="utf-8")
 
 
 def read_encoded(target: Path) -> Iterator[EncodedDocument]:
     """What `write_encoded` was given; the ids are views of the file."""
     table = np.load(target / _TABLE_FILE, allow_pickle=False)
+    sources: list[str] = json.loads((target / _SOURCES_FILE).read_text(encoding="utf-8"))
     is_empty = (target / _IDS_FILE).stat().st_size == 0
     ids = np.empty(0, TOKEN_DTYPE) if is_empty else np.memmap(target / _IDS_FILE, TOKEN_DTYPE, mode="r")
     start = 0
-    for split, length, text_bytes, text_tokens in table.tolist():
-        yield EncodedDocument(_SPLITS[split], ids[start : start + length], text_bytes, text_tokens)
+    for split, source, length, text_bytes, text_tokens in table.tolist():
+        yield EncodedDocument(_SPLITS[split], sources[source], ids[start : start + length], text_bytes, text_tokens)
         start += length
 
 

@@ -18,6 +18,7 @@ from components.tables import read_shard
 from components.tokens.config import RepositoryDocumentsConfig
 from components.tokens.documents import (
     COLUMNS,
+    REPOSITORY,
     Document,
     Row,
     draw,
@@ -155,7 +156,7 @@ def _document(
         sources = [SourceFile(row.path, row.language, bytes(row.content)) for row in rows]
         rows = [rows[position] for position in order_by_imports(sources)]
     drawn = draw(seed, "named", rows[0].split, rows[0].repository, str(plan.part))
-    return repository_document(rows, named=drawn < config.named_probability, special_ids=special_ids)
+    return repository_document(rows, REPOSITORY, named=drawn < config.named_probability, special_ids=special_ids)
 
 
 def _read_places(files: Sequence[Path]) -> Iterator[_Place]:

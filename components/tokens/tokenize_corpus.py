@@ -1,4 +1,4 @@
-"""Turn the corpus into documents of token ids, split by split: one file each, or the files of one repository.
+"""Turn the corpus into documents of token ids, a stream for each split and source: one file each, or one repository.
 
 Shards of the corpus are encoded side by side by whatever runner there is, and put together in their order: the same
 bytes for any number of workers. What is encoded waits in the working directory, and is found again after a kill.
@@ -58,6 +58,8 @@ class SplitSummary(Summary):
     """With the tokens of names, paths and marks and the end-of-text of each document."""
     bytes: int
     """UTF-8 bytes of the files' text."""
+    tokens_by_source: dict[str, int]
+    """What `pretrain.blend` weighs."""
 
 
 class TokenizeCorpusSummary(Summary):
@@ -105,7 +107,7 @@ class _Plan:
 def run(
     config: TokenizeCorpusConfig, *, corpus_splits: Path, tokenizer: Path, out: Path, work_dir: Path
 ) -> TokenizeCorpusSummary:
-    """Write the token shards of all splits: in the corpus's order, or repositories in an order drawn by seed.
+    """Write the token shards of all splits and sources: in the corpus's order, or repositories in one drawn by seed.
 
     EmptyArtifactError without any text; ParamsError for a layout or a mark that the tokenizer has no tokens for.
     """
@@ -120,7 +122,7 @@ def run(
     writer = ShardWriter(out, config.shard_tokens, text_tokenizer.get_vocab_size())
     text_bytes = text_tokens = 0
     for document in _encode_corpus(plan, corpus_splits, work_dir):
-        writer.add(document.split, document.ids, document.text_bytes)
+        writer.add(document.split, document.source, document.ids, document.text_bytes)
         text_bytes += document.text_bytes
         text_tokens += document.text_tokens
     manifest = writer.close()
@@ -128,7 +130,12 @@ def run(
         raise EmptyArtifactError("the corpus holds no text to tokenize; add sources or loosen filter_quality")
     return TokenizeCorpusSummary(
         splits={
-            name: SplitSummary(documents=split["documents"], tokens=split["tokens"], bytes=split["bytes"])
+            name: SplitSummary(
+                documents=split["documents"],
+                tokens=split["tokens"],
+                bytes=split["bytes"],
+                tokens_by_source={source: stream["tokens"] for source, stream in sorted(split["sources"].items())},
+            )
             for name, split in sorted(manifest["splits"].items())
         },
         vocab_size=text_tokenizer.get_vocab_size(),

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 
 from components.errors import CorruptArtifactError
 from components.section import Summary
 from components.tokens.tokenizer_files import TOKENIZER_FILES, load_text_tokenizer
 from components.training.config import ExportWeightsConfig
 from model.config import ModelConfig
-from model.huggingface_format import WEIGHTS_FILE, BundleError, save_bundle
+from model.huggingface_format import BundleError, save_bundle
+from model.model_size import parameter_count
+from model.tensor_files import TensorFileError, TensorFiles
 
 MODEL_CONFIG_FILE = "model_config.json"
 
@@ -23,10 +23,11 @@ class ExportWeightsSummary(Summary):
     """What the bundle holds."""
 
     parameters: int
-    """Numbers in the weights file; the tied head is not in it."""
+    """A tied head counts once."""
     vocab_size: int
     dtype: str
     weights_bytes: int
+    """Of all files of weights."""
 
 
 def run(config: ExportWeightsConfig, *, checkpoint: Path, tokenizer: Path, out: Path) -> ExportWeightsSummary:
@@ -41,19 +42,17 @@ def run(config: ExportWeightsConfig, *, checkpoint: Path, tokenizer: Path, out: 
             f"{checkpoint} was trained for {vocab_size} tokens, but {tokenizer} has {entries}; train again"
         )
     try:
-        weights = load_file(checkpoint / WEIGHTS_FILE)
-        save_bundle(out, model, vocab_size, weights, config.dtype)
-    except FileNotFoundError:
-        raise CorruptArtifactError(f"{checkpoint} lacks its {WEIGHTS_FILE}; train again") from None
-    except (SafetensorError, BundleError) as error:
+        weights = TensorFiles(checkpoint)
+        files = save_bundle(out, model, vocab_size, weights, config.dtype, config.shard_bytes)
+    except (TensorFileError, BundleError) as error:
         raise CorruptArtifactError(f"{checkpoint} cannot be exported ({error}); train again") from error
     for name in TOKENIZER_FILES:
         shutil.copyfile(tokenizer / name, out / name)
     return ExportWeightsSummary(
-        parameters=sum(tensor.numel() for tensor in weights.values()),
+        parameters=parameter_count(model, vocab_size),
         vocab_size=vocab_size,
         dtype=config.dtype,
-        weights_bytes=(out / WEIGHTS_FILE).stat().st_size,
+        weights_bytes=sum(file.stat().st_size for file in files),
     )
 
 

@@ -77,6 +77,21 @@ def _draw_losses(axes: Any, steps: Sequence[StepMetrics]) -> None:
         label = f"validation: best {best:.3f} at step {best_step:,}"
         axes.plot(*zip(*validated, strict=True), color=_VALIDATION, linewidth=1.6, marker="o", ms=4, label=label)
         axes.plot([best_step], [best], color=_VALIDATION, marker="o", ms=9, fillstyle="none", clip_on=False)
+    _draw_sources(axes, [step for step in steps if step.source_losses])
+
+
+def _draw_sources(axes: Any, validated: Sequence[StepMetrics]) -> None:
+    """A faint line for each source; with one source alone it would be the validation's own."""
+    if not validated or len(validated[-1].source_losses) < 2:
+        return
+    last = validated[-1].source_losses
+    numbers = [step.step for step in validated]
+    for name in last:
+        losses = [step.source_losses.get(name, math.nan) for step in validated]
+        axes.plot(numbers, losses, color=_VALIDATION, alpha=0.3, linewidth=0.7, zorder=1.5)
+    low, high = min(last, key=lambda name: last[name]), max(last, key=lambda name: last[name])
+    label = f"validation of {len(last)} sources: {low} {last[low]:.3f} to {high} {last[high]:.3f} at the end"
+    axes.plot([], [], color=_VALIDATION, alpha=0.5, linewidth=0.7, label=label)
 
 
 def _draw_baseline(axes: Any, steps: Sequence[StepMetrics], baseline: BaselineLevel) -> None:

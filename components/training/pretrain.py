@@ -6,15 +6,17 @@ The loop itself, its processes and its checkpoints are the model's own; a killed
 
 from pathlib import Path
 
-from components.errors import PreemptedError, TrainingError
+from components.errors import ParamsError, PreemptedError, TrainingError
 from components.section import Summary
 from components.training.training_metrics import METRICS_FILE, read_metrics
+from model.batches import ShortCorpusError, windows_of
 from model.config import ModelConfig, PretrainConfig
 from model.launcher import train
+from model.model_size import parameter_count
+from model.source_blend import BlendError, SourceBlend, weights_of
 from model.token_shards import TokenShardError, TokenShards
 from model.train_request import TrainRequest
 from model.training_errors import TrainingFailedError, TrainingPreemptedError
-from model.transformer import parameter_count
 
 
 class PretrainSummary(Summary):
@@ -24,9 +26,11 @@ class PretrainSummary(Summary):
     """The tied head counts once."""
     steps: int
     tokens: int
-    """Positions read by all processes."""
+    """Positions read by all replicas."""
     epochs: float
     """How often the train split was read, on average."""
+    epochs_by_source: dict[str, float]
+    """How often each source was; those that the blend leaves out are not told."""
     final_loss: float
     """Over the last step's batch."""
     best_validation_loss: float
@@ -38,25 +42,31 @@ def run(
 ) -> PretrainSummary:
     """Train to the last step, from the last checkpoint in `work_dir` if there is one, and write `out`.
 
-    TrainingError if a process fails, if the loss is not finite, or if the shards do not fill a window; PreemptedError
-    if the run was asked to stop.
+    ParamsError if the blend does not fit the sources; TrainingError if a process fails, if the loss is not finite, or
+    if the shards do not fill a window; PreemptedError if the run was asked to stop.
     """
     request = TrainRequest(
         token_shards=token_shards, tokenizer=tokenizer, model=model, pretrain=config, work_dir=work_dir, out=out
     )
     try:
         shards = TokenShards(token_shards)
+        windows = windows_of(shards, "train", model.context_length_tokens)
+        blend = SourceBlend(weights_of(config.blend, windows))
         result = train(request)
+    except BlendError as error:
+        raise ParamsError(str(error)) from error
     except TrainingPreemptedError as error:
         raise PreemptedError(str(error)) from error
-    except (TrainingFailedError, TokenShardError) as error:
+    except (TrainingFailedError, TokenShardError, ShortCorpusError) as error:
         raise TrainingError(str(error)) from error
     measured = read_metrics(out / METRICS_FILE)
+    samples = result.step * config.global_batch_size
     return PretrainSummary(
         parameters=parameter_count(model, shards.vocab_size),
         steps=result.step,
         tokens=result.tokens,
         epochs=result.tokens / shards.num_tokens("train"),
+        epochs_by_source={source: blend.count(source, samples) / windows[source] for source in blend.sources},
         final_loss=result.loss,
         best_validation_loss=min(step.validation_loss for step in measured if step.validation_loss is not None),
         final_validation_loss=result.validation_loss,

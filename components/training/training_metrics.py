@@ -1,12 +1,14 @@
 """`metrics.jsonl` of a checkpoint, read back: what each optimizer step measured."""
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from components.errors import CorruptArtifactError
 
 METRICS_FILE = "metrics.jsonl"
+_OF_A_SOURCE = "validation_loss/"
 
 
 class StepMetrics(BaseModel):
@@ -23,6 +25,19 @@ class StepMetrics(BaseModel):
     gradient_norm: float
     """Before clipping."""
     validation_loss: float | None = None
+    """Mean of the sources' losses by their tokens."""
+    source_losses: dict[str, float] = {}
+    """Validation loss of each source: in the line `validation_loss/SOURCE`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_sources(cls, line: Any) -> Any:
+        if not isinstance(line, dict):
+            return line
+        plain: dict[str, Any] = {name: value for name, value in line.items() if not name.startswith(_OF_A_SOURCE)}
+        return plain | {
+            "source_losses": {name.removeprefix(_OF_A_SOURCE): line[name] for name in sorted(line.keys() - plain)}
+        }
 
 
 def read_metrics(path: Path) -> list[StepMetrics]:

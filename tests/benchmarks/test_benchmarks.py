@@ -22,7 +22,13 @@ from benchmarks.comparison import Comparison, Finding, take_turns
 from benchmarks.source_files import SourceFile, as_batch, at_most, megabytes, source_files, write_table
 
 ROOT = Path(__file__).parents[2]
-SHARED = {"__main__", "comparison", "source_files"}
+SHARED = {
+    "__main__",
+    "comparison",
+    "source_files",
+    "peak_memory",
+    "gpu_training",
+}  # the last is run by itself, where there is a GPU
 PEERS = ("polars", "detect-secrets", "rensa", "daft", "datatrove", "tiktoken", "fastokens")
 FUNCTION = '''def slowest(lengths, speed):
     """Hours and the rest that the longest of all takes at this speed, which must not be nothing."""

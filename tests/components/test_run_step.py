@@ -16,9 +16,10 @@ from components.catalog import step_named
 from components.config import PipelineConfig, load_config
 from components.errors import ContractError, CorruptArtifactError, MissingInputError, SourceError
 from components.lineage import archived_record, published_record, upstream
+from components.planning.run_cost import DeviceCosts
 from components.run_step import find_published, run_step
 from components.settings import Settings
-from components.step import Step
+from components.step import Needs, Step
 from model.reporting import ListSink, reporting_to
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +96,35 @@ def test_a_step_is_published_with_its_record(settings: Settings, config: Pipelin
     assert not record.contract.blocked
     assert archived_record(record.record_digest(), settings) == record
     assert not list(settings.staging_dir.iterdir())
+
+
+def test_a_training_tells_what_it_took_and_is_no_other_for_it(
+    settings: Settings, config: PipelineConfig, make_step: MakeStep
+) -> None:
+    costs = DeviceCosts(
+        pool="here",
+        device="cpu-core",
+        price_per_hour_usd=1.0,
+        watts=100,
+        power_usage_effectiveness=1.5,
+        carbon_kg_per_kwh=0.5,
+    )
+    step = replace(make_step("trains", before="import time; time.sleep(0.2)"), needs=Needs.GPU)
+    record = run_step(step, config, settings.model_copy(update={"device_costs": costs}))
+    cost = record.provenance.cost
+    assert cost is not None
+    cores = config.pretrain.layout.world_size * config.pretrain.threads_per_process
+    assert cost.device_hours > cores * 0.2 / 3600 - 1e-6
+    assert cost.energy_kwh == pytest.approx(cost.device_hours * 0.15, abs=1e-6)
+    assert cost.carbon_kg == pytest.approx(cost.device_hours * 0.075, abs=1e-6)
+    assert "cost" not in record.identity()
+    assert published_record("raw_files", settings) == record
+
+
+def test_a_step_that_trains_nothing_tells_no_cost(
+    settings: Settings, config: PipelineConfig, make_step: MakeStep
+) -> None:
+    assert run_step(make_step("trains_nothing"), config, settings).provenance.cost is None
 
 
 def test_the_same_recipe_is_reused_and_says_so(settings: Settings, config: PipelineConfig, make_step: MakeStep) -> None:

@@ -77,32 +77,38 @@ def write_files(
 
 
 def token_manifest() -> dict[str, Any]:
+    streams: dict[str, dict[str, list[int]]] = {
+        "train": {"python": [60_000, 25_000], "issue": [20_000]},
+        "validation": {"python": [300]},
+        "test": {"python": [150], "c-sharp": [50]},
+    }
     splits: dict[str, Any] = {}
-    for split, sizes in {"train": [60_000, 45_000], "validation": [300], "test": [200]}.items():
-        shards = [
-            {
-                "file": f"{split}-{number:05d}.bin",
-                "tokens": tokens,
-                "documents": 10,
-                "sha256": hashlib.sha256(bytes(2 * tokens)).hexdigest(),
-            }
-            for number, tokens in enumerate(sizes)
-        ]
-        splits[split] = {
-            "shards": shards,
-            "tokens": sum(sizes),
-            "documents": 10 * len(sizes),
-            "bytes": 3 * sum(sizes),
+    for split, sources in streams.items():
+        held = {source: token_stream(split, source, sizes) for source, sizes in sources.items()}
+        totals = {field: sum(stream[field] for stream in held.values()) for field in ("tokens", "documents", "bytes")}
+        splits[split] = totals | {"sources": held}
+    return {"format": 2, "dtype": "uint16", "vocab_size": 4096, "splits": splits}
+
+
+def token_stream(split: str, source: str, sizes: list[int]) -> dict[str, Any]:
+    shards = [
+        {
+            "file": f"{split}-{source}-{number:05d}.bin",
+            "tokens": tokens,
+            "documents": 10,
+            "sha256": hashlib.sha256(bytes(2 * tokens)).hexdigest(),
         }
-    return {"format": 1, "dtype": "uint16", "vocab_size": 4096, "splits": splits}
+        for number, tokens in enumerate(sizes)
+    ]
+    return {"shards": shards, "tokens": sum(sizes), "documents": 10 * len(sizes), "bytes": 3 * sum(sizes)}
 
 
 def write_tokens(out: Path, manifest: dict[str, Any] | None = None) -> Path:
     """The shard files of the good manifest beside the given one."""
     out.mkdir(parents=True, exist_ok=True)
-    for split in token_manifest()["splits"].values():
-        for shard in split["shards"]:
-            (out / shard["file"]).write_bytes(bytes(2 * shard["tokens"]))
+    streams = [stream for split in token_manifest()["splits"].values() for stream in split["sources"].values()]
+    for shard in (shard for stream in streams for shard in stream["shards"]):
+        (out / shard["file"]).write_bytes(bytes(2 * shard["tokens"]))
     (out / "manifest.json").write_text(json.dumps(manifest or token_manifest()), "utf-8")
     return out
 

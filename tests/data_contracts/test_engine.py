@@ -99,21 +99,22 @@ def break_overlaps(out, artifacts):
 
 def break_tokens(out, artifacts):
     manifest = artifacts.token_manifest()
-    manifest |= {"format": 2, "dtype": "int64", "vocab_size": 70_000}
+    manifest |= {"format": 1, "dtype": "int64", "vocab_size": 70_000}
     splits = manifest["splits"]
-    long, other = splits["train"]["shards"]
-    splits["train"]["tokens"] = 0
-    splits["train"]["documents"] = 0
-    splits["train"]["bytes"] = 0
+    train, validation, test = (splits[name]["sources"] for name in ("train", "validation", "test"))
+    splits["train"] |= {"tokens": 0, "documents": 0, "bytes": 0}
+    long, other = train["python"]["shards"]
     long |= {"tokens": 59_999, "sha256": "none"}
     other["documents"] = 0
-    splits["test"] |= {"tokens": None, "documents": None, "shards": [{"file": "../manifest.json"}]}
-    splits["validation"]["shards"] = [
-        {"file": "validation-00000.bin", "tokens": 0, "documents": 10, "sha256": "0" * 64},
-        {"file": "validation-00000.bin", "tokens": 300, "documents": 400, "sha256": "0" * 64},
+    train["issue"] |= {"documents": 0}
+    splits["test"] |= {"tokens": None, "documents": None}
+    test["C#"] = test.pop("c-sharp") | {"tokens": None, "shards": [{"file": "../manifest.json"}]}
+    validation["python"]["shards"] = [
+        {"file": "validation-python-00000.bin", "tokens": 0, "documents": 10, "sha256": "0" * 64},
+        {"file": "validation-python-00000.bin", "tokens": 300, "documents": 400, "sha256": "0" * 64},
         {"file": None, "tokens": "7", "documents": 1, "sha256": "0" * 64},
     ]
-    splits["holdout"] = {"tokens": 5, "documents": 1, "bytes": 5, "shards": []}
+    splits["holdout"] = {"tokens": 5, "documents": 1, "bytes": 5, "sources": {}}
     return artifacts.write_tokens(out, manifest)
 
 
@@ -233,18 +234,24 @@ def test_a_broken_clean_file_is_named(text, key, broken_reports):
     ("text", "view", "key"),
     [
         ("split must be train or validation or test", "splits", ("holdout",)),
-        ("tokens must equal tokens_of_shards", "splits", ("train",)),
-        ("documents must equal documents_of_shards", "splits", ("train",)),
-        ("tokens_of_shards must not be null", "splits", ("validation",)),
-        ("file must be a bare name such as train-00000.bin", "shards", ("test", "../manifest.json")),
-        ("file must be unique", "shards", ("validation", "validation-00000.bin")),
-        ("file_bytes must equal 2 x tokens", "shards", ("train", "train-00000.bin")),
-        ("file_bytes must not be null", "shards", ("validation", "null")),
-        ("documents must not exceed tokens", "shards", ("validation", "validation-00000.bin")),
-        ("sha256 must be 64 lower-case hex digits", "shards", ("train", "train-00000.bin")),
+        ("tokens must equal tokens_of_sources", "splits", ("train",)),
+        ("documents must equal documents_of_sources", "splits", ("train",)),
+        ("bytes must equal bytes_of_sources", "splits", ("train",)),
+        ("tokens_of_sources must not be null", "splits", ("test",)),
+        ("source must be a lower-case word of a file name", "sources", ("test", "C#")),
+        ("tokens must equal tokens_of_shards", "sources", ("train", "python")),
+        ("documents must equal documents_of_shards", "sources", ("train", "python")),
+        ("tokens_of_shards must not be null", "sources", ("validation", "python")),
+        ("documents must be at least 1", "sources", ("train", "issue")),
+        ("file must be a bare name such as train-python-00000.bin", "shards", ("test", "C#", "../manifest.json")),
+        ("file must be unique", "shards", ("validation", "python", "validation-python-00000.bin")),
+        ("file_bytes must equal 2 x tokens", "shards", ("train", "python", "train-python-00000.bin")),
+        ("file_bytes must not be null", "shards", ("validation", "python", "null")),
+        ("documents must not exceed tokens", "shards", ("validation", "python", "validation-python-00000.bin")),
+        ("sha256 must be 64 lower-case hex digits", "shards", ("train", "python", "train-python-00000.bin")),
     ],
 )
-def test_a_broken_shard_is_named_by_split_and_file(text, view, key, broken_reports):
+def test_a_broken_shard_is_named_by_split_source_and_file(text, view, key, broken_reports):
     assert failing_keys(broken_reports["token_shards"][0], text, view)[0] == key
 
 
@@ -257,7 +264,7 @@ def test_a_comparison_shows_both_sides(broken_reports):
 
 def test_an_empty_train_split_blocks_by_itself(artifacts, audit, tmp_path):
     manifest = artifacts.token_manifest()
-    manifest["splits"]["train"] |= {"tokens": 0, "documents": 0, "shards": []}
+    manifest["splits"]["train"] |= {"tokens": 0, "documents": 0, "sources": {}}
     report = audit("token_shards", artifacts.write_tokens(tmp_path / "tokens", manifest))
     assert report.blocked
     assert "splits.train.tokens must be at least 1" in {one.text for one in report.failures}
@@ -283,9 +290,10 @@ def warning_files(artifacts, out):
 
 def warning_tokens(artifacts, out):
     manifest = artifacts.token_manifest()
-    train = manifest["splits"]["train"]
-    del manifest["splits"]["test"], train["shards"][1]
-    train |= {"tokens": 60_000, "documents": 10}
+    python = artifacts.token_stream("train", "python", [60_000])
+    del manifest["splits"]["test"]
+    manifest["splits"]["train"] = python | {"sources": {"python": python}}
+    del manifest["splits"]["train"]["shards"]
     return artifacts.write_tokens(out, manifest)
 
 
@@ -401,7 +409,9 @@ def test_a_flipped_byte_inside_a_shard_blocks_and_names_the_shard(artifacts, aud
 
 def test_a_manifest_of_hostile_values_is_a_finding_and_never_an_exception(artifacts, audit, tmp_path):
     manifest = copy.deepcopy(artifacts.token_manifest())
-    manifest["splits"]["\ud800<b>"] = {"shards": [{"file": "a\0b", "tokens": 2**70}, 7, None], "tokens": []}
+    hostile = {"shards": [{"file": "a\0b", "tokens": 2**70}, 7, None], "tokens": []}
+    manifest["splits"]["\ud800<b>"] = {"sources": {"\udfff/..": hostile, "list": [], "number": 3}, "tokens": []}
+    manifest["splits"]["train"]["sources"]["more"] = None
     path = artifacts.write_tokens(tmp_path / "tokens")
     (path / "manifest.json").write_text(json.dumps(manifest), "utf-8")
     assert audit("token_shards", path).blocked

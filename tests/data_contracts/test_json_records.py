@@ -28,6 +28,12 @@ def test_the_way_enters_members_and_items_and_captures_keys():
     assert records_in([1], ("splits",)) == []
 
 
+def test_members_of_an_object_are_summed_as_items_of_a_list_are(tmp_path):
+    there = view((), sums=(ListSum(name="total", items="parts", field="n"),))
+    assert rows_of(there, tmp_path, {"parts": {"a": {"n": 2}, "b": {"n": 3}}})["total"] == [5]
+    assert rows_of(there, tmp_path, {"parts": {"a": {"n": 2}, "b": 3}})["total"] == [None]
+
+
 def test_columns_reach_into_inner_objects_and_sum_lists(tmp_path):
     document = {"held_out": {"bytes": 5}, "parts": [{"n": 2}, {"n": 3}]}
     rows = rows_of(

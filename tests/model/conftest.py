@@ -1,11 +1,14 @@
-"""One thread for torch, and a small real tokenizer and network."""
+"""One thread for torch, real ranks, and a small real tokenizer and network."""
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from model.config import ModelConfig
 from model.special_tokens import STARCODER, STARCODER2
+from model.token_shards import ShardWriter
+from tests.model.rank_server import RankServer
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -17,9 +20,34 @@ def _one_thread():
 
 
 @pytest.fixture(scope="session")
+def ranks():
+    """Runs functions in processes that train together."""
+    server = RankServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
     """A byte-level BPE of 320 entries, made as the step train_tokenizer makes its own."""
     return _trained(STARCODER)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory, tokenizer):
+    """A tokenizer artifact and token shards of random documents of two sources."""
+    path = tmp_path_factory.mktemp("corpus")
+    (path / "tokenizer").mkdir()
+    tokenizer.save(str(path / "tokenizer" / "tokenizer.json"))
+    (path / "shards").mkdir()
+    writer = ShardWriter(path / "shards", shard_tokens=4000, vocab_size=tokenizer.get_vocab_size())
+    random = np.random.default_rng(0)
+    for number in range(120):
+        tokens = random.integers(19, tokenizer.get_vocab_size(), random.integers(5, 200)).astype(np.uint16)
+        source = "python" if number % 5 else "issue"
+        writer.add("validation" if number % 6 == 0 else "train", source, tokens, len(tokens))
+    writer.close()
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -55,8 +83,31 @@ def small_config() -> ModelConfig:
         num_layers=2,
         hidden_size=24,
         num_heads=3,
+        num_key_value_heads=1,
         feed_forward_size=40,
         context_length_tokens=32,
+        rope_theta=None,
+        attention_window_tokens=None,
+        tied_head=True,
+        layer_norm_epsilon=1e-5,
+        init_std=0.2,
+    )
+
+
+@pytest.fixture(scope="session")
+def small_starcoder2() -> ModelConfig:
+    """The same of the other family: two query heads for a key/value head, a window far below the context."""
+    return ModelConfig(
+        family="starcoder2",
+        num_layers=2,
+        hidden_size=32,
+        num_heads=4,
+        num_key_value_heads=2,
+        feed_forward_size=40,
+        context_length_tokens=32,
+        rope_theta=1e4,
+        attention_window_tokens=6,
+        tied_head=False,
         layer_norm_epsilon=1e-5,
         init_std=0.2,
     )

@@ -1,4 +1,4 @@
-"""Two ranks are two threads here: a checkpoint needs nothing of torch but tensors. Seconds: below two."""
+"""Two ranks are two threads here: a checkpoint needs nothing of torch but tensors. Seconds: below three."""
 
 import json
 import threading
@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
+from model import checkpoint as checkpoint_module
 from model.checkpoint import Checkpoint, CheckpointStore
+from model.config import ParallelLayout
+from model.durable_files import write_durably
 from model.training_errors import CheckpointError, TrainingFailedError
+from model.training_state import KINDS, Fragment, Place
+
+_RUN = {"model": "5f3b1c0d9e8a7766", "batch": "8"}
 
 
 class _Meeting:
@@ -33,36 +38,51 @@ class _Meeting:
         return exchange
 
 
-def _stores(directory: Path, world_size: int = 2, run_digest: str = "run a") -> list[CheckpointStore]:
+def _layout(world_size: int) -> ParallelLayout:
+    return ParallelLayout(data=world_size, tensor=1, pipeline=1, sequence_parallel=False, zero_stage=1)
+
+
+def _stores(directory: Path, world_size: int = 2, identity: dict[str, str] = _RUN) -> list[CheckpointStore]:
     meeting = _Meeting(world_size)
     return [
-        CheckpointStore(directory, run_digest, rank, world_size, meeting.exchange_of(rank))
+        CheckpointStore(directory, identity, _layout(world_size), rank, meeting.exchange_of(rank))
         for rank in range(world_size)
     ]
 
 
-def _state(step: int, rank: int) -> dict[str, Tensor]:
-    return {"group0.weights": torch.tensor([step + rank / 3, -0.0]), "group0.step": torch.tensor(float(step))}
-
-
-def _save(directory: Path, step: int) -> None:
-    stores = _stores(directory)
-    weights = {"wte": torch.full((2, 2), step / 7)}
-    with ThreadPoolExecutor(2) as ranks:
-        jobs = [
-            ranks.submit(store.save, step, step * 10, _state(step, store.rank), weights, b"metrics %d" % step)
-            for store in stores
-        ]
-    for job in jobs:
-        job.result()
-
-
-def _load(directory: Path, **which: int | str) -> tuple[list[Checkpoint | None], list[str]]:
-    stores = _stores(directory, **which)  # pyright: ignore[reportArgumentType]
-    notes: list[str] = []
+def _together(stores: list[CheckpointStore], act: Callable[[CheckpointStore], object]) -> list[object]:
+    """What each rank's act returned or raised."""
     with ThreadPoolExecutor(len(stores)) as ranks:
-        jobs = [ranks.submit(store.load_latest, notes.append) for store in stores]
-    return [job.result() for job in jobs], notes
+        jobs = [ranks.submit(act, store) for store in stores]
+    return [job.exception() or job.result() for job in jobs]
+
+
+def _state(step: int, rank: int) -> dict[str, Fragment]:
+    """Half of a parameter of four numbers."""
+    place = Place(shape=(2, 2), dimension=None, part=0, parts=1, start=2 * rank, length=2)
+    return {"w": Fragment(place, {kind: torch.tensor([step + rank / 3, -0.0]) for kind in KINDS})}
+
+
+def _begin(store: CheckpointStore, step: int) -> None:
+    store.begin(step, step * 8, _state(step, store.rank), b"metrics %d" % step)
+
+
+def _save(directory: Path, step: int) -> list[object]:
+    def save(store: CheckpointStore) -> int | None:
+        _begin(store, step)
+        return store.settle(wait=True)
+
+    return _together(_stores(directory), save)
+
+
+def _load(directory: Path, **which: object) -> tuple[list[Checkpoint | None], list[str]]:
+    notes: list[str] = []
+    stores = _stores(directory, **which)  # pyright: ignore[reportArgumentType]
+    found = _together(stores, lambda store: store.load_latest(notes.append))
+    for said in found:
+        if isinstance(said, Exception):
+            raise said
+    return found, notes  # pyright: ignore[reportReturnType]
 
 
 def _steps(directory: Path) -> list[str]:
@@ -70,14 +90,27 @@ def _steps(directory: Path) -> list[str]:
 
 
 def test_each_rank_gets_back_the_bits_that_it_saved(tmp_path: Path):
-    _save(tmp_path, 4)
+    assert _save(tmp_path, 4) == [4, 4]
     found, notes = _load(tmp_path)
     for rank, checkpoint in enumerate(found):
         assert checkpoint is not None
-        assert (checkpoint.step, checkpoint.metrics) == (4, b"metrics 4")
-        assert {name: tensor.numpy().tobytes() for name, tensor in checkpoint.state.items()} == {
-            name: tensor.numpy().tobytes() for name, tensor in _state(4, rank).items()
+        assert (checkpoint.step, checkpoint.metrics, checkpoint.layout) == (4, b"metrics 4", _layout(2))
+        saved = _state(4, rank)["w"]
+        read = checkpoint.state.fragment("w", saved.place)
+        assert {kind: tensor.numpy().tobytes() for kind, tensor in read.items()} == {
+            kind: tensor.numpy().tobytes() for kind, tensor in saved.tensors.items()
         }
+    assert notes == []
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_another_number_of_ranks_reads_it_too(tmp_path: Path, world_size: int):
+    _save(tmp_path, 4)
+    found, notes = _load(tmp_path, world_size=world_size)
+    for checkpoint in found:
+        assert checkpoint is not None
+        assert checkpoint.layout == _layout(2)
+        assert checkpoint.state.whole("w", "weights").flatten().tolist() == [4.0, 0.0, torch.tensor(13 / 3).item(), 0.0]
     assert notes == []
 
 
@@ -92,18 +125,55 @@ def test_the_newest_two_are_kept_and_the_highest_is_the_latest(tmp_path: Path):
     assert [checkpoint and checkpoint.step for checkpoint in _load(tmp_path)[0]] == [12, 12]
 
 
-def test_the_commit_names_step_samples_run_ranks_and_every_file(tmp_path: Path):
+def test_the_commit_names_step_samples_run_layout_and_every_file(tmp_path: Path):
     _save(tmp_path, 4)
     commit = json.loads((tmp_path / "step-00000004" / "commit.json").read_bytes())
     files = {path.name for path in (tmp_path / "step-00000004").iterdir()}
     assert set(commit.pop("sha256")) == files - {"commit.json"}
-    assert commit == {"format": 1, "step": 4, "samples": 40, "run_digest": "run a", "world_size": 2}
+    assert files == {"commit.json", "metrics.jsonl", "rank-00000.safetensors", "rank-00001.safetensors"}
+    assert commit == {
+        "format": 2,
+        "step": 4,
+        "samples": 32,
+        "identity": _RUN,
+        "layout": _layout(2).model_dump(mode="json"),
+    }
 
 
-@pytest.mark.parametrize(
-    "file",
-    ["rank-00000.safetensors", "rank-00001.safetensors", "weights.safetensors", "metrics.jsonl", "commit.json"],
-)
+def test_the_run_goes_on_while_a_thread_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    may_write = threading.Event()
+
+    def write_later(path: Path, content: bytes) -> bytes:
+        assert may_write.wait(10)
+        return write_durably(path, content)
+
+    monkeypatch.setattr(checkpoint_module, "write_durably", write_later)
+    stores = _stores(tmp_path)
+    assert _together(stores, lambda store: _begin(store, 4)) == [None, None]
+    assert _together(stores, lambda store: store.settle(wait=False)) == [None, None]
+    assert not list(tmp_path.glob("*/commit.json"))
+    may_write.set()
+    assert _together(stores, lambda store: store.settle(wait=True)) == [4, 4]
+    assert _together(stores, lambda store: store.settle(wait=True)) == [None, None]  # nothing is open
+    assert _load(tmp_path)[0][0]
+
+
+def test_what_is_saved_is_the_state_of_then(tmp_path: Path):
+    state = _state(4, 0)
+
+    def save(store: CheckpointStore) -> None:
+        store.begin(4, 32, state if store.rank == 0 else _state(4, 1), b"")
+        for tensor in state["w"].tensors.values():
+            tensor.fill_(99.0)  # the next step
+        store.settle(wait=True)
+
+    _together(_stores(tmp_path), save)
+    checkpoint = _load(tmp_path)[0][0]
+    assert checkpoint
+    assert checkpoint.state.whole("w", "weights").max() < 5
+
+
+@pytest.mark.parametrize("file", ["rank-00000.safetensors", "rank-00001.safetensors", "metrics.jsonl", "commit.json"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path: Path, file: str, damage: str):
     _save(tmp_path, 4)
@@ -146,17 +216,13 @@ def test_if_all_are_damaged_training_starts_anew(tmp_path: Path):
     assert len(notes) == 2
 
 
-def test_another_number_of_ranks_is_refused_and_nothing_is_removed(tmp_path: Path):
+def test_another_run_is_refused_by_what_differs_and_nothing_is_removed(tmp_path: Path):
     _save(tmp_path, 4)
-    with pytest.raises(CheckpointError, match=r"a checkpoint of 2 processes, but this run has 3; train with 2 or"):
-        _load(tmp_path, world_size=3)
-    assert _steps(tmp_path) == ["step-00000004"]
-
-
-def test_another_run_is_refused_and_nothing_is_removed(tmp_path: Path):
-    _save(tmp_path, 4)
-    with pytest.raises(CheckpointError, match=r"a checkpoint of another run \(digest run a, this one has run b\)"):
-        _load(tmp_path, run_digest="run b")
+    sentence = (
+        r"a checkpoint of another run, which differs in batch \(there 8, here 16\), model \(there 5f3b1c0d9e8a, here 0"
+    )
+    with pytest.raises(CheckpointError, match=sentence):
+        _load(tmp_path, identity={"model": "0" * 64, "batch": "16"})
     assert _steps(tmp_path) == ["step-00000004"]
 
 
@@ -167,8 +233,36 @@ def test_equal_states_have_equal_bytes(tmp_path: Path):
         assert path.read_bytes() == (tmp_path / "two" / "step-00000004" / path.name).read_bytes()
 
 
+@pytest.mark.parametrize("file", ["rank-00001.safetensors", "metrics.jsonl", "commit.json"])
+def test_a_save_that_fails_is_one_sentence_on_all_ranks_and_the_one_before_stands(
+    tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch
+):
+    _save(tmp_path, 4)
+
+    def write_to_a_full_disk(path: Path, content: bytes) -> bytes:
+        if path.name == file:
+            path.with_name(f"{file}.unfinished").symlink_to("/dev/full")
+        return write_durably(path, content)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(checkpoint_module, "write_durably", write_to_a_full_disk)
+        said = _save(tmp_path, 8)
+    assert [type(error) for error in said] == [TrainingFailedError] * 2
+    assert len({str(error) for error in said}) == 1
+    assert f"{file} cannot be written (No space left on device); make room" in str(said[0])
+    assert _steps(tmp_path) == ["step-00000004"]  # what was written is gone: there is room again
+    assert _save(tmp_path, 8) == [8, 8]
+
+
 def test_a_directory_that_cannot_be_written_is_one_sentence(tmp_path: Path):
     (tmp_path / "file").write_bytes(b"")
-    store = CheckpointStore(tmp_path / "file" / "checkpoints", "run a", 0, 1, lambda payload: [payload])
-    with pytest.raises(TrainingFailedError, match=r"cannot be written \(Not a directory\); make room or mend"):
-        store.save(4, 40, _state(4, 0), {}, b"")
+    said = _save(tmp_path / "file" / "checkpoints", 4)
+    assert "cannot be written (Not a directory); make room or mend" in str(said[0])
+    assert [type(error) for error in said] == [TrainingFailedError] * 2
+
+
+def test_remains_that_cannot_be_removed_are_one_sentence(tmp_path: Path):
+    (tmp_path / "step-00000004").write_bytes(b"a file where a directory should be")
+    said = _save(tmp_path, 4)
+    assert "step-00000004 cannot be written (Not a directory)" in str(said[1])
+    assert [type(error) for error in said] == [TrainingFailedError] * 2

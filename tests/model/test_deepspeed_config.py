@@ -25,6 +25,7 @@ _FP32 = {
     },
     "bf16": {"enabled": False},
     "fp16": {"enabled": False},
+    "pipeline": {"pipe_partitioned": False, "grad_partitioned": False},
     "steps_per_print": None,
     "wall_clock_breakdown": False,
 }
@@ -39,7 +40,17 @@ def test_the_plan_is_the_golden_one(precision: str, golden: dict[str, Any]):
     raw: Any = YAML(typ="safe").load(Path(__file__).parents[2] / "params.yaml")["pretrain"]
     config = PretrainConfig.model_validate(
         raw
-        | {"precision": precision, "micro_batch_size": 8, "accumulation_steps": 3, "num_processes": 2}
-        | {"gradient_clip_norm": 1.0}
+        | {"precision": precision, "micro_batch_size": 8, "accumulation_steps": 3, "gradient_clip_norm": 1.0}
+        | {"layout": {"data": 2, "tensor": 4, "pipeline": 4, "sequence_parallel": True, "zero_stage": 1}}
     )
     assert json.loads(json.dumps(deepspeed_config(config))) == golden
+
+
+def test_zero_3_is_the_only_other_stage():
+    raw: Any = YAML(typ="safe").load(Path(__file__).parents[2] / "params.yaml")["pretrain"]
+    config = PretrainConfig.model_validate(raw | {"layout": raw["layout"] | {"zero_stage": 3}})
+    plain = deepspeed_config(PretrainConfig.model_validate(raw))
+    assert plain["zero_optimization"].pop("stage") == 1
+    planned = deepspeed_config(config)
+    assert planned["zero_optimization"].pop("stage") == 3
+    assert planned == plain

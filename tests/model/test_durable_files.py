@@ -23,6 +23,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_older_content(tmp_path: Path
     (tmp_path / "weights.unfinished").symlink_to("/dev/full")
     with pytest.raises(TrainingFailedError, match=r"weights cannot be written \(No space left on device\); make room"):
         write_durably(path, b"new")
+    assert list(tmp_path.iterdir()) == [path]  # and leaves room
     assert path.read_bytes() == b"older"
 
 

@@ -1,136 +1,72 @@
-"""Two real ranks. About six seconds for each precision on two cores."""
-
-import os
-import socket
-import subprocess
-import sys
+"""What the engine promises beside equal losses (test_layouts.py, test_resume.py). Real ranks; about twenty seconds."""
 
 import pytest
 
 pytestmark = pytest.mark.slow
 
-_RANK = """
-import copy
-import os
-import sys
-
-import numpy as np
-import torch
-from torch import nn
-from torch.nn import functional as F
-
-from model.config import FillInMiddleConfig, PretrainConfig
-from model.engine import Engine
+FAMILIES = ("gpt_bigcode", "starcoder2")
+LAYOUTS = [{"data": 2}, {"data": 2, "zero_stage": 3}, {"tensor": 2, "sequence_parallel": True}, {"pipeline": 2}]
 
 
-class Tiny(nn.Module):
-    def __init__(self, seed):
-        super().__init__()
-        torch.manual_seed(seed)
-        self.embedding = nn.Embedding(31, 7)
-        self.middle = nn.Linear(7, 7)
-        self.norm = nn.LayerNorm(7)
-
-    def loss(self, tokens_BT, targets_BT):
-        x = self.norm(self.middle(self.embedding(tokens_BT)))
-        return F.cross_entropy((x @ self.embedding.weight.T).float().flatten(0, 1), targets_BT.flatten())
-
-
-config = PretrainConfig(
-    recipe=1, num_processes=2, threads_per_process=1, precision=sys.argv[1], micro_batch_size=2, accumulation_steps=3,
-    num_steps=6, learning_rate=0.05, min_learning_rate=0.05, warmup_steps=0, weight_decay=0.1, adam_beta1=0.9,
-    adam_beta2=0.95, adam_epsilon=1e-8, gradient_clip_norm=0.5,
-    fill_in_middle=FillInMiddleConfig(rate=0, spm_rate=0), validate_every_steps=1, validation_batches=1,
-    checkpoint_every_steps=1, seed=1,
-)
-torch.set_num_threads(1)
-rank = int(os.environ["RANK"])
-
-
-def batches(step, count):
-    random = np.random.default_rng([step, rank])
-    tokens = random.integers(0, 31, (count, 2, 5))
-    return [(ids, (ids * 3 + 1) % 31) for ids in tokens]
-
-
-def bits(tensors):
-    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
-
-
-engine = Engine(Tiny(seed=rank), config, local_rank=rank)
-assert (engine.rank, engine.world_size) == (rank, 2)
-
-# Rank 0's weights were given to all.
-first = engine.full_weights()
-digests = engine.exchange(b"".join(bits(first).values()))
-assert digests[0] == digests[1]
-wanted = {name: p.detach().to(getattr(torch, {"fp32": "float32", "bf16": "bfloat16"}[sys.argv[1]])).float()
-          for name, p in Tiny(seed=0).named_parameters()}
-assert bits(first) == bits(wanted)
-
-straight = []
-for step in range(6):
-    if step == 3:
-        saved, weights_then = copy.deepcopy(engine.export_state()), bits(engine.full_weights())
-    engine.evaluate(batches(99, 2))
-    straight.append(engine.train_step(batches(step, 3), 0.05))
-ended = bits(engine.full_weights())
-assert straight[-1].loss < straight[0].loss
-assert ended != weights_then
-
-# A new engine with other weights goes on from the state, without the validations, to the same bits.
-again = Engine(Tiny(seed=5), config, local_rank=rank)
-try:
-    again.import_state({name: tensor for name, tensor in saved.items() if name != "group0.exp_avg"})
-except ValueError as error:
-    assert "does not fit a model with group0.exp_avg (" in str(error), error
-else:
-    raise AssertionError("a state without a moment was taken")
-again.import_state(saved)
-assert bits(again.full_weights()) == weights_then
-resumed = [again.train_step(batches(step, 3), 0.05) for step in range(3, 6)]
-assert [(o.loss.hex(), o.gradient_norm.hex()) for o in resumed] == [
-    (o.loss.hex(), o.gradient_norm.hex()) for o in straight[3:]
-]
-assert bits(again.full_weights()) == ended
-
-# The mean of all ranks; equal on each.
-losses = engine.exchange(engine.evaluate(batches(7, 2)).hex().ljust(30).encode())
-assert losses[0] == losses[1]
-assert engine.exchange(bytes([rank, 9])) == [bytes([0, 9]), bytes([1, 9])]
-
-# A gradient that is not finite shows itself and moves nothing.
-with torch.no_grad():
-    engine._model.middle.weight.fill_(float("nan"))
-outcome = engine.train_step(batches(7, 3), 0.05)
-assert outcome.loss != outcome.loss
-assert outcome.gradient_norm == float("inf")
-assert bits(engine.full_weights()) == ended
-engine.close()
-os._exit(0)
-"""
+def _run(ranks, function, layout, **spec):
+    world_size = layout.get("tensor", 1) * layout.get("pipeline", 1) * layout.get("data", 1)
+    return ranks.run(f"tests.model.engine_rank:{function}", world_size, layout=layout, **spec)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_restored_engine_goes_on_in_the_same_bits(precision: str):
-    with socket.socket() as reservation:
-        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reservation.bind(("127.0.0.1", 0))
-        together = {
-            "WORLD_SIZE": "2",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(reservation.getsockname()[1]),
-            "GLOO_SOCKET_IFNAME": "lo",
-            "DS_ACCELERATOR": "cpu",
-            "OMP_NUM_THREADS": "1",
+@pytest.mark.parametrize("family", FAMILIES)
+def test_ranks_that_hold_the_same_weight_hold_the_same_bits(ranks, family, precision):
+    """Replicas, tensor ranks of a weight that is not cut, and both ends of a pipeline of a tied embedding."""
+    layout = {"data": 2, "tensor": 2, "pipeline": 2, "sequence_parallel": True}
+    held = _run(ranks, "digests_of_weights", layout, family=family, pretrain={"precision": precision})
+    for stage in (held[:4], held[4:]):
+        assert stage[0] == stage[2]
+        assert stage[1] == stage[3]
+        same = {name for name in stage[0] if stage[0][name] == stage[1][name]}
+        kept_whole = {
+            name
+            for name in stage[0]
+            if "norm" in name or name.endswith(("output.bias", "narrow.bias", "positions.weight"))
         }
-        ranks = [
-            subprocess.Popen(
-                [sys.executable, "-c", _RANK, precision],
-                env=os.environ | together | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-                stderr=subprocess.PIPE,
-            )
-            for rank in range(2)
-        ]
-        last_words = [rank.communicate(timeout=120)[1].decode() for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(last_words)
+        if family == "gpt_bigcode":  # one key/value head for all
+            kept_whole |= {name for name in stage[0] if ".key_value." in name}
+        assert same == kept_whole
+    if family == "gpt_bigcode":
+        assert [rank["tokens.weight"] for rank in held[:4]] == [rank["tokens.weight"] for rank in held[4:]]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_validations_change_no_bit_of_the_training(ranks, layout):
+    spec = {"family": "gpt_bigcode"}
+    without = _run(ranks, "steps_around_validations", layout, validates=False, **spec)
+    assert _run(ranks, "steps_around_validations", layout, validates=True, **spec) == without
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_a_gradient_that_is_not_finite_shows_itself_on_every_rank_and_moves_nothing(ranks, layout, precision):
+    spec = {"family": "starcoder2", "parameter": "blocks.0.attention_norm.weight", "pretrain": {"precision": precision}}
+    for told in _run(ranks, "step_without_a_number", layout, **spec):
+        assert told == ["nan", "inf", False]
+
+
+@pytest.mark.parametrize("layout", [{}, {"tensor": 2}], ids=str)
+def test_a_state_that_is_not_the_models_is_refused_with_nothing_changed(ranks, tmp_path, layout):
+    said = _run(ranks, "refuse_states", layout, family="starcoder2", folder=str(tmp_path))[0]
+    assert said["another shape"].startswith("ValueError: the state has ")
+    assert said["without a parameter"] == ("ValueError: the state has final_norm.weight as None, this model as (32,)")
+    assert said["half a parameter"] == "StateError: 16 of 32 numbers of final_norm.weight are in no file"
+    undisturbed = ranks.run(
+        "tests.model.layout_rank:train", layout.get("tensor", 1), family="starcoder2", layout=layout
+    )
+    assert [said["first"], said["the step after"]] == undisturbed[0]["steps"][:2]
+
+
+def test_every_rank_hears_all_and_knows_who_it_is(ranks):
+    found = _run(ranks, "exchange", {"data": 2, "pipeline": 3}, family="starcoder2")
+    assert all(rank["said"] == [[number, 9, 255] for number in range(6)] for rank in found)
+    assert [rank["who"] for rank in found] == [
+        [number, 6, number % 2, number < 2 or number > 3]
+        for number in range(6)  # a middle stage reads nothing
+    ]
+    assert {rank["nothing"] for rank in found} == {0.0}

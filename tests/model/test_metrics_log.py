@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from model.metrics_log import MetricsLog
+from model.reporting import ListSink, reporting_to
 from model.training_errors import TrainingFailedError
 
 
@@ -27,14 +28,31 @@ def test_a_value_that_json_does_not_know_is_never_written(tmp_path: Path):
     assert log.content() == b""
 
 
-def test_a_rank_whose_log_is_unread_keeps_nothing():
-    log = MetricsLog.unread()
+def test_ranks_other_than_0_keep_nothing():
+    log = MetricsLog(None)
     log.restart(b"old")
     log.append({"step": 1})
     assert log.content() == b""
 
 
-def test_a_full_disk_is_one_sentence(tmp_path: Path):
+def test_a_disk_that_is_full_for_a_while_loses_no_line_and_is_told_once(tmp_path: Path):
+    path, sink = tmp_path / "metrics.jsonl", ListSink()
+    log = MetricsLog(path)
+    log.restart(b"")
+    with reporting_to(sink):
+        log.append({"step": 1})
+        path.unlink()
+        path.symlink_to("/dev/full")
+        log.append({"step": 2})
+        log.append({"step": 3})
+        path.unlink()
+        log.append({"step": 4})
+        log.append({"step": 5})
+    assert path.read_bytes() == log.content() == b"".join(b'{"step":%d}\n' % step for step in range(1, 6))
+    assert sink.notes == [f"{path} cannot be written (No space left on device), the training goes on"]
+
+
+def test_a_disk_that_is_full_at_the_start_is_one_sentence(tmp_path: Path):
     (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
     with pytest.raises(TrainingFailedError, match=r"metrics.jsonl cannot be written \(No space left on device\)"):
-        MetricsLog(tmp_path / "metrics.jsonl").append({"step": 1})
+        MetricsLog(tmp_path / "metrics.jsonl").restart(b"from a checkpoint")

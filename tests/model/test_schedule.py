@@ -4,16 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.config import FillInMiddleConfig, PretrainConfig
+from model.config import FillInMiddleConfig, ParallelLayout, PretrainConfig
 from model.schedule import learning_rate
 
 
 def _config(num_steps: int, warmup_steps: int) -> PretrainConfig:
     return PretrainConfig(
         recipe=1,
-        num_processes=1,
+        layout=ParallelLayout(data=1, tensor=1, pipeline=1, sequence_parallel=False, zero_stage=1),
         threads_per_process=1,
         precision="fp32",
+        document_attention="across",
+        activation_checkpointing="none",
+        compile_blocks=False,
+        loss_chunk_tokens=2048,
+        z_loss_weight=0.0,
         micro_batch_size=1,
         accumulation_steps=1,
         num_steps=num_steps,
@@ -26,6 +31,7 @@ def _config(num_steps: int, warmup_steps: int) -> PretrainConfig:
         adam_epsilon=1e-8,
         gradient_clip_norm=1.0,
         fill_in_middle=FillInMiddleConfig(rate=0.5, spm_rate=0.5),
+        blend={},
         validate_every_steps=1,
         validation_batches=1,
         checkpoint_every_steps=1,

@@ -18,8 +18,12 @@ documents = st.lists(st.lists(st.integers(1, VOCAB_SIZE - 1), max_size=12), max_
 def write(out, split_documents, shard_tokens=10, split="train"):
     writer = ShardWriter(out, shard_tokens, VOCAB_SIZE)
     for document in split_documents:
-        writer.add(split, np.array(document, np.uint16), num_bytes=3 * len(document))
+        writer.add(split, "python", np.array(document, np.uint16), num_bytes=3 * len(document))
     return writer.close()
+
+
+def python_of(manifest, split="train"):
+    return manifest["splits"].get(split, {"sources": {"python": {"shards": []}}})["sources"]["python"]
 
 
 def mend_manifest(path, **changes):
@@ -35,14 +39,14 @@ def test_any_window_is_that_part_of_the_stream(tmp_path_factory, documents, shar
     stream = [token for document in documents for token in [*document, END_OF_TEXT]]
     shards = TokenShards(out)
     shards.verify()
-    assert shards.num_tokens("train") == len(stream)
-    assert shards.num_documents("train") == len(documents)
-    assert shards.num_bytes("train") == 3 * sum(map(len, documents))
+    assert shards.num_tokens("train") == shards.num_tokens("train", "python") == len(stream)
     assert manifest == json.loads((out / "manifest.json").read_text())
     if documents:
+        for sizes in (manifest["splits"]["train"], python_of(manifest)):
+            assert (sizes["documents"], sizes["bytes"]) == (len(documents), 3 * sum(map(len, documents)))
         start = data.draw(st.integers(0, len(stream)))
         length = data.draw(st.integers(0, len(stream) - start))
-        window = shards.window("train", start, length)
+        window = shards.window("train", "python", start, length)
         assert window.dtype == np.int64
         assert window.tolist() == stream[start : start + length]
 
@@ -52,7 +56,7 @@ def test_any_window_is_that_part_of_the_stream(tmp_path_factory, documents, shar
 def test_shards_close_at_the_first_document_border_past_their_size(tmp_path_factory, documents, shard_tokens):
     manifest = write(tmp_path_factory.mktemp("shards"), documents, shard_tokens)
     lengths = [len(document) + 1 for document in documents]
-    for shard in manifest["splits"].get("train", {"shards": []})["shards"]:
+    for shard in python_of(manifest)["shards"]:
         own, lengths = lengths[: shard["documents"]], lengths[shard["documents"] :]
         assert sum(own) == shard["tokens"]
         assert sum(own[:-1]) < shard_tokens
@@ -65,35 +69,84 @@ def test_the_same_documents_give_the_same_bytes(tmp_path):
         (tmp_path / name).mkdir()
         write(tmp_path / name, [[1, 2, 3], [4] * 9, [5]])
     files = sorted(path.name for path in (tmp_path / "once").iterdir())
-    assert files == ["manifest.json", "train-00000.bin", "train-00001.bin"]
+    assert files == ["manifest.json", "train-python-00000.bin", "train-python-00001.bin"]
     for name in files:
         assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
 def test_tokens_are_little_endian_pairs_of_bytes(tmp_path):
     write(tmp_path, [[1, 49]])
-    assert (tmp_path / "train-00000.bin").read_bytes() == bytes([1, 0, 49, 0, 0, 0])
+    assert (tmp_path / "train-python-00000.bin").read_bytes() == bytes([1, 0, 49, 0, 0, 0])
 
 
-def test_splits_are_streams_of_their_own(tmp_path):
-    writer = ShardWriter(tmp_path, 100, VOCAB_SIZE)
-    writer.add("train", [1, 2], num_bytes=2)
-    writer.add("test", [3], num_bytes=1)
-    writer.add("train", [4], num_bytes=1)
-    writer.close()
-    shards = TokenShards(tmp_path)
-    assert shards.splits == ("test", "train")
-    assert shards.window("train", 0, 5).tolist() == [1, 2, 0, 4, 0]
-    assert shards.window("test", 0, 2).tolist() == [3, 0]
-    assert shards.num_tokens("validation") == shards.num_documents("validation") == 0
-    assert shards.num_bytes("validation") == 0
+@given(
+    documents=st.lists(
+        st.tuples(
+            st.sampled_from(["train", "validation"]),
+            st.sampled_from(["c", "c-00000", "issue", "notebook_script"]),
+            st.lists(st.integers(1, VOCAB_SIZE - 1), max_size=6),
+        ),
+        max_size=20,
+    ),
+    shard_tokens=st.integers(1, 12),
+)
+@settings(max_examples=60, deadline=None)
+def test_each_source_of_each_split_is_a_stream_of_its_own(tmp_path_factory, documents, shard_tokens):
+    out = tmp_path_factory.mktemp("shards")
+    writer = ShardWriter(out, shard_tokens, VOCAB_SIZE)
+    streams = {}
+    for split, source, document in documents:
+        writer.add(split, source, document, num_bytes=len(document))
+        streams.setdefault((split, source), []).extend([*document, END_OF_TEXT])
+    manifest = writer.close()
+    shards = TokenShards(out)
+    shards.verify()
+    assert shards.splits == tuple(sorted({split for split, _ in streams}))
+    for split in ("train", "validation", "test"):
+        assert shards.sources(split) == tuple(sorted(source for held, source in streams if held == split))
+        assert shards.num_tokens(split) == sum(len(stream) for (held, _), stream in streams.items() if held == split)
+        for field in ("tokens", "documents", "bytes"):
+            whole = manifest["splits"].get(split, {"sources": {}, field: 0})
+            assert whole[field] == sum(stream[field] for stream in whole["sources"].values())
+    for (split, source), stream in streams.items():
+        assert shards.window(split, source, 0, len(stream)).tolist() == stream
+    assert shards.num_tokens("test", "c") == shards.num_tokens("train", "java") == 0
+
+
+def test_how_large_one_source_is_changes_no_byte_of_another(tmp_path):
+    for name, extra in (("once", 1), ("again", 30)):
+        (tmp_path / name).mkdir()
+        writer = ShardWriter(tmp_path / name, 10, VOCAB_SIZE)
+        for number in range(20):
+            writer.add("train", "python", [1 + number, 2, 3], num_bytes=3)
+            for _ in range(extra):
+                writer.add("train", "c", [7, 8], num_bytes=2)
+        writer.close()
+    files = sorted(path.name for path in (tmp_path / "once").glob("train-python-*"))
+    assert len(files) == 7
+    for name in files:
+        assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+@pytest.mark.parametrize("source", ["", "C", "c++", "a/b", "..", "1st", "-x", "a\n", "x" * 65])
+def test_a_source_that_names_no_file_is_refused(tmp_path, source):
+    with pytest.raises(TokenShardError, match="names no files"):
+        ShardWriter(tmp_path, 10, VOCAB_SIZE).add("train", source, [1], num_bytes=1)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("start", "length"), [(-1, 2), (0, 5), (4, 1), (0, -1)])
 def test_a_window_outside_the_stream_is_an_index_error(tmp_path, start, length):
     write(tmp_path, [[1, 2, 3]])
-    with pytest.raises(IndexError, match="of 4"):
-        TokenShards(tmp_path).window("train", start, length)
+    with pytest.raises(IndexError, match="outside source 'python' of split 'train', of 4"):
+        TokenShards(tmp_path).window("train", "python", start, length)
+
+
+def test_a_source_that_is_not_there_has_no_window(tmp_path):
+    write(tmp_path, [[1, 2, 3]])
+    assert TokenShards(tmp_path).window("train", "c", 0, 0).tolist() == []
+    with pytest.raises(IndexError, match="source 'c' of split 'train', of 0"):
+        TokenShards(tmp_path).window("train", "c", 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +162,7 @@ def test_a_window_outside_the_stream_is_an_index_error(tmp_path, start, length):
 )
 def test_the_writer_refuses_what_is_no_document(tmp_path, document, said):
     with pytest.raises(TokenShardError, match=said):
-        ShardWriter(tmp_path, 10, VOCAB_SIZE).add("train", document, num_bytes=1)
+        ShardWriter(tmp_path, 10, VOCAB_SIZE).add("train", "python", document, num_bytes=1)
 
 
 def test_a_missing_manifest_is_named(tmp_path):
@@ -121,7 +174,7 @@ def test_a_missing_manifest_is_named(tmp_path):
     ("changes", "said"),
     [
         ({"dtype": "uint32"}, "dtype: .*'uint32'"),
-        ({"format": 2}, "format: .*2"),
+        ({"format": 1}, "format: .*1"),
         ({"splits": 3}, "splits: "),
         ({"surprise": 1}, "surprise: "),
         ({"vocab_size": 10}, "token id 49, beyond the vocabulary of 10"),
@@ -136,7 +189,7 @@ def test_a_manifest_that_is_wrong_is_refused(tmp_path, changes, said):
 
 def test_a_manifest_cannot_point_outside_its_directory(tmp_path):
     manifest = write(tmp_path, [[1]])
-    manifest["splits"]["train"]["shards"][0]["file"] = "../train-00000.bin"
+    python_of(manifest)["shards"][0]["file"] = "../train-python-00000.bin"
     mend_manifest(tmp_path, **manifest)
     with pytest.raises(TokenShardError, match="file"):
         TokenShards(tmp_path)
@@ -146,36 +199,48 @@ def test_totals_that_do_not_add_up_are_refused(tmp_path):
     manifest = write(tmp_path, [[1]])
     manifest["splits"]["train"]["tokens"] = 3
     mend_manifest(tmp_path, **manifest)
-    with pytest.raises(TokenShardError, match="3 tokens, but its shards have 2"):
+    with pytest.raises(TokenShardError, match="split 'train' 3 tokens, but its sources have 2"):
+        TokenShards(tmp_path)
+    python_of(manifest)["tokens"] = 3
+    mend_manifest(tmp_path, **manifest)
+    with pytest.raises(TokenShardError, match="source 'python' of split 'train' 3 tokens, but its shards have 2"):
+        TokenShards(tmp_path)
+
+
+def test_a_source_of_a_manifest_must_be_a_name(tmp_path):
+    manifest = write(tmp_path, [[1]])
+    manifest["splits"]["train"]["sources"]["../x"] = python_of(manifest)
+    mend_manifest(tmp_path, **manifest)
+    with pytest.raises(TokenShardError, match="sources"):
         TokenShards(tmp_path)
 
 
 def test_a_truncated_shard_is_refused_at_once(tmp_path):
     write(tmp_path, [[1, 2, 3]])
-    os.truncate(tmp_path / "train-00000.bin", 7)
+    os.truncate(tmp_path / "train-python-00000.bin", 7)
     with pytest.raises(TokenShardError, match="7 bytes, but the manifest's 4 tokens of uint16 take 8"):
         TokenShards(tmp_path)
 
 
 def test_a_missing_shard_is_refused_at_once(tmp_path):
     write(tmp_path, [[1, 2, 3]])
-    (tmp_path / "train-00000.bin").unlink()
-    with pytest.raises(TokenShardError, match=r"train-00000\.bin cannot be read"):
+    (tmp_path / "train-python-00000.bin").unlink()
+    with pytest.raises(TokenShardError, match=r"train-python-00000\.bin cannot be read"):
         TokenShards(tmp_path)
 
 
 def test_one_changed_byte_is_found_by_verify(tmp_path):
     write(tmp_path, [[1, 2, 3]])
-    raw = bytearray((tmp_path / "train-00000.bin").read_bytes())
+    raw = bytearray((tmp_path / "train-python-00000.bin").read_bytes())
     raw[2] ^= 1
-    (tmp_path / "train-00000.bin").write_bytes(raw)
+    (tmp_path / "train-python-00000.bin").write_bytes(raw)
     with pytest.raises(TokenShardError, match="has sha256"):
         TokenShards(tmp_path).verify()
 
 
 def test_a_wrong_number_of_documents_is_found_by_verify(tmp_path):
     manifest = write(tmp_path, [[1], [2]])
-    manifest["splits"]["train"]["shards"][0]["documents"] = 1
+    python_of(manifest)["shards"][0]["documents"] = 1
     mend_manifest(tmp_path, **manifest)
     with pytest.raises(TokenShardError, match="holds 2 documents, not the manifest's 1"):
         TokenShards(tmp_path).verify()
@@ -185,6 +250,6 @@ def test_a_token_beyond_the_vocabulary_is_refused_by_the_window_that_holds_it(tm
     write(tmp_path, [[1, 49, 2]])
     mend_manifest(tmp_path, vocab_size=49)
     shards = TokenShards(tmp_path)
-    assert shards.window("train", 2, 2).tolist() == [2, 0]
-    with pytest.raises(TokenShardError, match="token id 49"):
-        shards.window("train", 0, 2)
+    assert shards.window("train", "python", 2, 2).tolist() == [2, 0]
+    with pytest.raises(TokenShardError, match=r"source 'python' of split 'train' in .* holds token id 49"):
+        shards.window("train", "python", 0, 2)

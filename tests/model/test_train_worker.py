@@ -1,49 +1,44 @@
-"""One rank started by hand, as torchrun would start it. About five seconds a test on two cores."""
+"""Ranks started by hand and by torchrun, without the launcher. About half a minute on two cores."""
 
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
 
+import psutil
 import pytest
-from ruamel.yaml import YAML
-from tokenizers import Tokenizer
 
-from model.config import ModelConfig, PretrainConfig
 from model.event_stream import Failure, Metrics, Progress, read_event
-from model.token_shards import ShardWriter
 from model.train_request import PREEMPTED, TrainRequest
+from model.train_worker import _hang_seconds
+from model.training_errors import TrainingFailedError
+from model.training_lock import only_trainer
+from tests.model.rank_server import RankFailedError, RankServer
+from tests.model.training_rank import assert_same_artifact, request_of, run_request
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def request_file(tmp_path: Path, tokenizer: Tokenizer, small_config: ModelConfig) -> Path:
-    """A long run of one process, checkpoints far apart."""
-    for name in ("tokenizer", "shards", "work", "out"):
-        (tmp_path / name).mkdir()
-    tokenizer.save(str(tmp_path / "tokenizer" / "tokenizer.json"))
-    writer = ShardWriter(tmp_path / "shards", shard_tokens=1000, vocab_size=tokenizer.get_vocab_size())
-    for split in ("train", "validation"):
-        writer.add(split, tokenizer.encode("for number in range(10): print(number)\n" * 40).ids, 1600)
-    writer.close()
-    raw: Any = YAML(typ="safe").load(Path(__file__).parents[2] / "params.yaml")["pretrain"]
-    request = TrainRequest(
-        token_shards=tmp_path / "shards",
-        tokenizer=tmp_path / "tokenizer",
-        model=small_config,
-        pretrain=PretrainConfig.model_validate(
-            raw | {"num_processes": 1, "num_steps": 100_000, "checkpoint_every_steps": 100_000, "precision": "fp32"}
-        ),
-        work_dir=tmp_path / "work",
-        out=tmp_path / "out",
-    )
-    path = tmp_path / "request.json"
+def _written(request: TrainRequest) -> Path:
+    request.work_dir.mkdir()
+    path = request.work_dir / "request.json"
     path.write_text(request.model_dump_json(), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def request_file(tmp_path: Path, corpus: Path) -> Path:
+    """A long run of one process, checkpoints far apart."""
+    return _written(request_of(corpus, tmp_path, num_steps=100_000, checkpoint_every_steps=100_000))
+
+
+def _environment(**more: str) -> dict[str, str]:
+    return os.environ | {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"} | more
 
 
 def _start(request_file: Path, world_size: int = 1) -> subprocess.Popen[bytes]:
@@ -53,7 +48,7 @@ def _start(request_file: Path, world_size: int = 1) -> subprocess.Popen[bytes]:
     rank = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1"}
     return subprocess.Popen(
         [sys.executable, "-m", "model.train_worker", str(request_file)],
-        env=os.environ | rank | {"MASTER_PORT": str(port), "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"},
+        env=_environment(MASTER_PORT=str(port), **rank),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -73,13 +68,105 @@ def test_sigterm_finishes_the_step_saves_and_exits_as_preempted(request_file: Pa
     assert isinstance(events[-1], Failure)
     assert events[-1].kind == "TrainingPreemptedError"
     assert f"has saved step {last_step} of 100000" in events[-1].text
-    assert (request_file.parent / "work" / "checkpoints" / f"step-{last_step:08d}" / "commit.json").exists()
+    assert (request_file.parent / "checkpoints" / f"step-{last_step:08d}" / "commit.json").exists()
 
 
-def test_another_number_of_processes_than_the_parameters_say_is_refused(request_file: Path):
-    with _start(request_file, world_size=2) as worker:
+def _refused(worker: subprocess.Popen[bytes]) -> Failure:
+    with worker:
         assert worker.stdout is not None
         failure = read_event(worker.stdout.read())
     assert worker.returncode == 1
     assert isinstance(failure, Failure)
-    assert failure.text == "2 processes were started for pretrain.num_processes 1; start as many"
+    return failure
+
+
+def test_another_number_of_processes_than_the_layout_has_is_refused(request_file: Path):
+    failure = _refused(_start(request_file, world_size=2))
+    assert failure.kind == "LayoutError"
+    assert failure.text == "2 processes were started for a layout of 1; start as many"
+
+
+def test_two_trainings_in_one_directory_are_refused_without_a_launcher_too(request_file: Path):
+    with only_trainer(request_file.parent):
+        failure = _refused(_start(request_file))
+    assert failure.text.startswith(f"another training keeps its checkpoints in {request_file.parent}; wait for")
+
+
+def test_a_dead_rank_under_torchrun_is_started_again_and_no_bit_is_another(
+    tmp_path: Path, corpus: Path, ranks: RankServer
+):
+    asked = {"layout": {"data": 2}, "accumulation_steps": 16}
+    assert run_request(ranks, request_of(corpus, tmp_path / "undisturbed", **asked)) == []
+    request = request_of(corpus, tmp_path / "killed", **asked)
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--max-restarts", "1"]
+    with subprocess.Popen(
+        [sys.executable, "-m", *torchrun, "-m", "model.train_worker", str(_written(request))],
+        # Else the restarted ranks are sent to the addresses of the dead ones (torch 2.13).
+        env=_environment(TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as agent:
+        metrics = request.work_dir / "metrics.jsonl"
+        while agent.poll() is None and not (
+            metrics.exists() and metrics.read_bytes().count(b"\n") >= 9
+        ):  # step 4 is saved
+            time.sleep(0.02)
+        workers = [
+            child for child in psutil.Process(agent.pid).children(recursive=True) if child.environ().get("RANK") == "1"
+        ]
+        assert len(workers) == 1
+        workers[0].kill()
+        assert agent.stdout is not None
+        told = agent.stdout.read().decode()
+    assert agent.returncode == 0
+    assert re.findall(r"resumed at step \d+", told) in (["resumed at step 4"], ["resumed at step 8"])
+    assert_same_artifact(tmp_path / "killed", tmp_path / "undisturbed")
+
+
+def test_a_layout_that_does_not_fit_is_refused_without_a_launcher_too(tmp_path: Path, corpus: Path, ranks: RankServer):
+    with pytest.raises(
+        RankFailedError, match=r"LayoutError: pretrain.layout does not fit the model: layout.pipeline 3"
+    ):
+        run_request(ranks, request_of(corpus, tmp_path, layout={"pipeline": 3}))
+
+
+def test_a_short_corpus_is_one_sentence(tmp_path: Path, corpus: Path, ranks: RankServer):
+    sentence = r"ShortCorpusError: split 'train' has \d+ tokens, and no source of it fills a window, which takes 100001"
+    with pytest.raises(RankFailedError, match=sentence):
+        run_request(ranks, request_of(corpus, tmp_path, model={"context_length_tokens": 100_000}))
+
+
+def test_a_token_beyond_the_vocabulary_is_one_sentence(tmp_path: Path, corpus: Path, ranks: RankServer):
+    damaged = shutil.copytree(corpus, tmp_path / "corpus")
+    for shard in (damaged / "shards").glob("train*.bin"):
+        shard.write_bytes(b"\xff" * shard.stat().st_size)
+    sentence = r"TokenShardError: .* holds token id 65535, beyond the vocabulary of 320; tokenize the corpus again"
+    with pytest.raises(RankFailedError, match=sentence):
+        run_request(ranks, request_of(damaged, tmp_path))
+
+
+def test_the_loss_and_the_gradient_of_a_run_that_diverges_name_the_batch(
+    tmp_path: Path, corpus: Path, ranks: RankServer
+):
+    request = request_of(corpus, tmp_path, layout={"pipeline": 2}, model={"init_std": 1e30})
+    sentence = (
+        r"TrainingFailedError: training diverged at step 1: .* look at samples 0 to 7 \(issue \d, python \d\), lower"
+    )
+    with pytest.raises(RankFailedError, match=sentence):
+        run_request(ranks, request)
+
+
+@pytest.mark.parametrize("said", ["soon", "0", "-3", "nan", "inf"])
+def test_seconds_that_are_none_are_one_sentence(monkeypatch: pytest.MonkeyPatch, said: str):
+    monkeypatch.setenv("STARLOOM_HANG_SECONDS", said)
+    with pytest.raises(
+        TrainingFailedError, match=f"^STARLOOM_HANG_SECONDS='{said}' cannot be used: give seconds above"
+    ):
+        _hang_seconds()
+
+
+def test_ten_minutes_without_progress_are_a_hang_unless_it_is_said_otherwise(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("STARLOOM_HANG_SECONDS", raising=False)
+    assert _hang_seconds() == 600
+    monkeypatch.setenv("STARLOOM_HANG_SECONDS", "2.5")
+    assert _hang_seconds() == 2.5

@@ -36,7 +36,7 @@ def card(table_of, tmp_path):
         writer.drop(dropped_rows(batch, [0], **reasons))
     (tmp_path / "token_shards").mkdir()
     shards = ShardWriter(tmp_path / "token_shards", 4096, 300)
-    shards.add("train", [5, 6, 7], 10)
+    shards.add("train", "python", [5, 6, 7], 10)
     shards.close()
     places = {name: table for name in INPUTS} | {"unique_files": near, "token_shards": tmp_path / "token_shards"}
     out = tmp_path / "card"

@@ -25,8 +25,12 @@ def shape() -> ModelConfig:
         num_layers=2,
         hidden_size=32,
         num_heads=2,
+        num_key_value_heads=1,
         feed_forward_size=64,
         context_length_tokens=64,
+        rope_theta=None,
+        attention_window_tokens=None,
+        tied_head=True,
         layer_norm_epsilon=1e-5,
         init_std=0.1,
     )
@@ -67,7 +71,7 @@ def uniform_model(random_model: CodeModel) -> CodeModel:
 def bundle(random_model: CodeModel, shape: ModelConfig, tokenizer_dir: Path, tmp_path: Path) -> Path:
     place = tmp_path / "bundle"
     place.mkdir()
-    save_bundle(place, shape, VOCAB_SIZE, random_model.state_dict(), "float32")
+    save_bundle(place, shape, VOCAB_SIZE, random_model.state_dict(), "float32", shard_bytes=10**9)
     for name in TOKENIZER_FILES:
         (place / name).write_bytes((tokenizer_dir / name).read_bytes())
     return place

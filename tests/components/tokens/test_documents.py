@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from components.errors import ParamsError
 from components.markup import mark, plain
+from components.sources.language_table import LANGUAGES
 from components.tokens.config import PrefixProbabilities, TokenizeCorpusConfig
-from components.tokens.documents import Document, Row, metadata_prefix, row_document, star_bucket
+from components.tokens.documents import REPOSITORY, Document, Row, metadata_prefix, row_document, star_bucket
 from components.tokens.encoders import as_text
+from model.config import SourceName
 from model.special_tokens import FAMILIES, STARCODER, STARCODER2, names_of
 
 V1, V2 = names_of(STARCODER), names_of(STARCODER2)
@@ -22,7 +25,7 @@ ALWAYS = PrefixProbabilities(repository=1.0, path=1.0, stars=1.0)
 def config(probability: float = 1.0, named: float = 1.0) -> TokenizeCorpusConfig:
     return TokenizeCorpusConfig.model_validate(
         {
-            "recipe": 2,
+            "recipe": 3,
             "shard_tokens": 1024,
             "layout": "files",
             "prefix_probabilities": {"repository": probability, "path": probability, "stars": probability},
@@ -31,6 +34,34 @@ def config(probability: float = 1.0, named: float = 1.0) -> TokenizeCorpusConfig
             "seed": 5,
         }
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "source"),
+    [
+        ({}, "python"),
+        ({"language": "c-sharp"}, "c-sharp"),
+        ({"language": None}, "unknown"),
+        ({"kind": "notebook_script"}, "notebook_script"),
+        ({"kind": "notebook", "content": as_text(mark("jupyter_start"))}, "notebook"),
+        ({"kind": "issue", "language": "markdown", "content": as_text(mark("issue_start"))}, "issue"),
+        ({"kind": "commit", "language": "c", "content": as_text(mark("commit_before"))}, "commit"),
+    ],
+)
+def test_the_source_of_a_file_is_its_language_and_of_other_texts_their_kind(
+    changes: dict[str, Any], source: str
+) -> None:
+    row = replace(ROW, **changes)
+    families = [V1] if row.kind == "commit" else [V1, V2]
+    assert [row_document(row, config(), ids).source for ids in families] == [source] * len(families)
+
+
+def test_no_language_has_the_name_of_another_source() -> None:
+    names = {language.name for language in LANGUAGES}
+    others = {"notebook_script", "notebook", "issue", "commit", "unknown", REPOSITORY}
+    assert names & others == set()
+    for name in names | others:
+        TypeAdapter(SourceName).validate_python(name)
 
 
 def told(document: Document, ids: dict[str, int]) -> str:

@@ -80,6 +80,7 @@ def test_every_file_is_in_one_document_with_its_repository_and_split(table_of: T
     table = table_of([*rows(60), *rows(30, split="validation")])
     documents = documents_of(table, tmp_path, NAMED, buckets=3)
     assert len(documents) == 10
+    assert {document.source for document in documents} == {"repository"}
     for document in documents:
         name, *files = told(document).split("<file_sep>")
         wanted = [

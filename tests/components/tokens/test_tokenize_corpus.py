@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ V1 = names_of(STARCODER)
 
 def _config(probability: float = 0.0, **changes: Any) -> TokenizeCorpusConfig:
     said = {
-        "recipe": 2,
+        "recipe": 3,
         "shard_tokens": 1024,
         "layout": "files",
         "prefix_probabilities": {"repository": probability, "path": probability, "stars": probability},
@@ -83,12 +83,20 @@ def mixed(table_of: TableOf, program: Program) -> Path:
     return table_of(rows, shard_bytes=900)
 
 
-def _documents(shards: Path, split: str) -> list[list[int]]:
+def _documents(shards: Path, split: str, source: str) -> list[list[int]]:
     store = TokenShards(shards)
-    stream = store.window(split, 0, store.num_tokens(split))
+    stream = store.window(split, source, 0, store.num_tokens(split, source))
     borders = np.flatnonzero(stream == END_OF_TEXT)
-    starts = [0, *(borders[:-1] + 1)]
+    starts = [0, *(borders[:-1] + 1)][: len(borders)]
     return [stream[start:end].tolist() for start, end in zip(starts, borders, strict=True)]
+
+
+def _by_source(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each source, in the order of the corpus."""
+    streams: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        streams.setdefault("python" if row["kind"] == "file" else row["kind"], []).append(row)
+    return streams
 
 
 def _run(config: TokenizeCorpusConfig, corpus: Path, tokenizer: Path, out: Path) -> TokenizeCorpusSummary:
@@ -106,20 +114,21 @@ def test_every_document_decodes_to_its_file_in_the_order_of_the_corpus(
     summary = _run(_config(), corpus, tokenizer, tmp_path / "out")
     text_tokenizer = load_text_tokenizer(tokenizer)
     for split in ("train", "validation", "test"):
-        decoded = [text_tokenizer.decode(ids) for ids in _documents(tmp_path / "out", split)]
+        decoded = [text_tokenizer.decode(ids) for ids in _documents(tmp_path / "out", split, "python")]
         assert decoded == [row["content"] for row in rows_of(corpus, split, ["content"])]
         assert summary.splits[split].documents == len(decoded)
         assert summary.splits[split].bytes == sum(len(text.encode()) for text in decoded)
         assert summary.splits[split].tokens == TokenShards(tmp_path / "out").num_tokens(split)
+        assert summary.splits[split].tokens_by_source == {"python": summary.splits[split].tokens}
     TokenShards(tmp_path / "out").verify()
     assert (summary.encoder, summary.special_tokens) == ("compiled", "starcoder")
     assert 0 < summary.encoder_check_bytes <= 4096
 
 
-def test_recipe_2_makes_these_bytes(corpus: Path, tokenizer: Path, tmp_path: Path) -> None:
+def test_recipe_3_makes_these_bytes(corpus: Path, tokenizer: Path, tmp_path: Path) -> None:
     _run(_config(probability=0.5), corpus, tokenizer, tmp_path / "out")
     manifest = (tmp_path / "out" / "manifest.json").read_bytes()  # names the digest of every shard
-    assert hashlib.sha256(manifest).hexdigest()[:16] == "0b934bc69a6abfd2", (
+    assert hashlib.sha256(manifest).hexdigest()[:16] == "755d9aa64abf36fd", (
         "other bytes mean another recipe: raise tokenize_corpus.recipe and renew this test"
     )
 
@@ -141,7 +150,13 @@ def test_a_prefix_names_repository_path_and_stars_by_special_tokens(
     summary = _run(_config(1.0), mixed, tokenizer, tmp_path / "out")
     text_tokenizer = load_text_tokenizer(tokenizer)
     columns = ["kind", "repository", "path", "content"]
-    for row, ids in zip(rows_of(mixed, "test", columns), _documents(tmp_path / "out", "test"), strict=True):
+    streams = _by_source(rows_of(mixed, "test", columns))
+    assert set(streams) == set(TokenShards(tmp_path / "out").sources("test")) > {"python", "issue"}
+    for row, ids in (
+        pair
+        for source, rows in streams.items()
+        for pair in zip(rows, _documents(tmp_path / "out", "test", source), strict=True)
+    ):
         told = text_tokenizer.decode(ids, skip_special_tokens=False)
         if row["kind"] in ("issue", "notebook"):
             assert told == visible(row["content"])
@@ -175,8 +190,10 @@ def test_repositories_become_documents_and_what_stands_alone_stays_alone(
     told = [
         text_tokenizer.decode(ids, skip_special_tokens=False)
         for split in summary.splits
-        for ids in _documents(tmp_path / "out", split)
+        for source in summary.splits[split].tokens_by_source
+        for ids in _documents(tmp_path / "out", split, source)
     ]
+    assert set(summary.splits["train"].tokens_by_source) == {"issue", "notebook", "notebook_script", "repository"}
     for row in rows:
         alone = {"issue": "", "notebook": "", "notebook_script": "<jupyter_script>"}.get(row["kind"])
         if alone is not None:

@@ -1,4 +1,5 @@
 import math
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,12 +35,14 @@ def test_every_curve_shows(tmp_path: Path, metric_lines: Lines) -> None:
     lines = metric_lines(40)
     baseline = BaselineLevel("order-3 byte model", bits_per_byte=2.0, bytes_per_token=3.0)
     without_validation = [line.split(',"validation_loss"')[0].removesuffix("}") + "}" for line in lines]
+    one_source = [re.sub(r',"validation_loss/c":[0-9.]+', "", line) for line in lines]
     pictures: list[bytes] = []
-    for number, (drawn, level) in enumerate([(lines, None), (lines, baseline), (without_validation, None)]):
+    cases = [(lines, None), (lines, baseline), (without_validation, None), (one_source, None)]
+    for number, (drawn, level) in enumerate(cases):
         picture = tmp_path / f"{number}.png"
         draw_loss_curve(_write(tmp_path / "metrics.jsonl", drawn), picture, level)
         pictures.append(picture.read_bytes())
-    assert len(set(pictures)) == 3
+    assert len(set(pictures)) == 4
 
 
 def test_no_window_system_is_loaded(tmp_path: Path, metric_lines: Lines) -> None:

@@ -1,15 +1,18 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
 
-from components.errors import TrainingError
+from components.errors import ParamsError, TrainingError
 from components.training.pretrain import run
 from components.training.training_metrics import read_metrics
+from model.batches import windows_of
 from model.config import ModelConfig, PretrainConfig
 from model.reporting import ListSink, reporting_to
+from model.token_shards import TokenShards
 
 
 def _digests(place: Path) -> dict[str, str]:
@@ -29,6 +32,38 @@ def test_a_training_writes_its_checkpoint_and_says_what_it_was(trained, shape: M
         array.size for array in load_file(trained.checkpoint / "model.safetensors").values()
     )
     assert 0 < summary.epochs < 1
+    windows = windows_of(TokenShards(trained.token_shards), "train", 32)
+    assert set(summary.epochs_by_source) == {"c", "python"}
+    read = {source: epochs * windows[source] for source, epochs in summary.epochs_by_source.items()}
+    assert sum(read.values()) == pytest.approx(6 * 4)
+    for epochs in summary.epochs_by_source.values():
+        assert epochs == pytest.approx(24 / sum(windows.values()), abs=2 / min(windows.values()))
+
+
+def test_the_validation_loss_is_the_mean_of_the_sources_by_their_tokens(trained) -> None:
+    shards = TokenShards(trained.token_shards)
+    tokens = {source: shards.num_tokens("validation", source) for source in shards.sources("validation")}
+    for step in read_metrics(trained.checkpoint / "metrics.jsonl"):
+        if step.validation_loss is not None:
+            assert set(step.source_losses) == set(tokens) == {"c", "python"}
+            mean = sum(step.source_losses[name] * tokens[name] for name in tokens) / sum(tokens.values())
+            assert step.validation_loss == pytest.approx(mean, rel=1e-12)
+            assert len(set(step.source_losses.values())) == 2
+
+
+def test_a_blend_of_sources_that_there_are_not_is_a_wrong_parameter(pretrain_inputs, config, shape, tmp_path: Path):
+    shards, tokenizer = pretrain_inputs
+    wrong = config.model_copy(update={"blend": {"java": 1.0}})
+    with pytest.raises(ParamsError, match=r"pretrain\.blend names 'java', but the sources .* are c, python"):
+        run(wrong, model=shape, token_shards=shards, tokenizer=tokenizer, out=tmp_path, work_dir=tmp_path / "work")
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_source_of_weight_zero_is_not_trained_on(
+    pretrain: Callable[[PretrainConfig], Any], config: PretrainConfig
+) -> None:
+    blended = pretrain(config.model_copy(update={"blend": {"c": 0.0, "python": 2.0}}))
+    assert set(blended.summary.epochs_by_source) == {"python"}
 
 
 def test_the_same_request_gives_the_same_bytes_and_reports_go_to_the_sink(
