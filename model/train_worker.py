@@ -37,6 +37,7 @@ from model.train_request import CHECKPOINTS_DIR, METRICS_FILE, PREEMPTED, TrainR
 from model.training_errors import LayoutError, TrainingFailedError, TrainingPreemptedError
 from model.training_lock import only_trainer
 from model.training_loop import TrainingRun
+from model.utilization import utilization_of
 
 
 def main() -> int:
@@ -86,6 +87,7 @@ def _train(request: TrainRequest, stop: threading.Event, watch: HangWatch) -> No
         checkpoints=checkpoints,
         metrics=metrics,
         watch=watch,
+        utilization=utilization_of(request.model, shards.vocab_size, config, engine.device),
         stop_requested=stop.is_set,
     ).to_the_end()
     watch.beat("the end of the training")
