@@ -85,6 +85,7 @@ def training(micro_batch_size: int, context: int, *, compiled: bool) -> Pretrain
         validation_batches=1,
         checkpoint_every_steps=1000,
         seed=1,
+        start_from=None,
     )
 
 

@@ -24,7 +24,7 @@ from model.pipeline import PipelineBlock, layers_of, loss_of
 from model.process_grid import device_of, meet, place_of, tensor_group
 from model.stragglers import ForwardClock
 from model.tensor_parallel import TensorGroup, shard_dimension
-from model.training_state import KINDS, Fragment, Place, RankState, StateReader
+from model.training_state import KINDS, Fragment, Place, RankState, WholeState
 from model.transformer import Block, CodeModel, document_numbers, initial_weight
 
 
@@ -193,7 +193,7 @@ class Engine:
             state[name] = Fragment(place, {kind: flat.detach()[run] for kind, flat in self._flats(kept.flat).items()})
         return state
 
-    def import_state(self, state: StateReader, step: int) -> None:
+    def import_state(self, state: WholeState, step: int) -> None:
         """Go on from a state after `step` optimizer steps, of this layout or another; call it before the first step.
 
         ValueError if it is the state of another model, StateError if it is not whole, both with nothing changed.

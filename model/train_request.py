@@ -20,9 +20,23 @@ DEALING = {
 }
 """Parameters that change the rounding of a run but not what it learns; a checkpoint may be taken across them."""
 
+_NOT_LEARNED = {*DEALING, "start_from"}
+"""Left out of a run's identity: of `start_from` the content counts, and stands there by itself."""
+
+
+class StartFrom(BaseModel):
+    """Weights to begin with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bundle: Path
+    """A Hugging Face directory."""
+    digest: str
+    """Of its files: what counts, wherever they lie."""
+
 
 class TrainRequest(BaseModel):
-    """A run. The first four fields decide the weights; the two directories only say where they arise."""
+    """A run. All but the two directories decide the weights; those only say where they arise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,6 +48,8 @@ class TrainRequest(BaseModel):
     """Kept between attempts: checkpoints, metrics so far, what each rank wrote to its standard error."""
     out: Path
     """Existing and empty; filled when the last step is done."""
+    start_from: StartFrom | None = None
+    """What `pretrain.start_from` names, found and digested."""
 
     def identity(self) -> dict[str, str]:
         """Everything that the weights depend on, by name: digests, and the samples of the global batch as they are.
@@ -43,12 +59,15 @@ class TrainRequest(BaseModel):
         """
         parts = {
             "model": self.model.model_dump_json().encode(),
-            "pretrain": json.dumps(self.pretrain.model_dump(mode="json", exclude=DEALING), sort_keys=True).encode(),
+            "pretrain": json.dumps(
+                self.pretrain.model_dump(mode="json", exclude=_NOT_LEARNED), sort_keys=True
+            ).encode(),
             "tokenizer": (self.tokenizer / "tokenizer.json").read_bytes(),
             "token_shards": (self.token_shards / "manifest.json").read_bytes(),
         }
         digests = {name: hashlib.sha256(part).hexdigest() for name, part in parts.items()}
-        return digests | {"batch": str(self.pretrain.global_batch_size)}
+        start = {"start_from": self.start_from.digest} if self.start_from else {}
+        return digests | start | {"batch": str(self.pretrain.global_batch_size)}
 
 
 class TrainResult(BaseModel):

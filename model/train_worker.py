@@ -22,11 +22,12 @@ import torch
 
 from model.batches import ShortCorpusError, TrainBatches, validation_sources
 from model.checkpoint import CheckpointStore
-from model.config import require_fitting
+from model.config import require_fitting, require_same_network
 from model.durable_files import write_durably
 from model.engine import Engine
 from model.event_stream import EventWriter, Failure
 from model.hang_watch import HangWatch
+from model.huggingface_format import BundleError, BundleWeights
 from model.metrics_log import MetricsLog
 from model.parent_watch import die_with_parent
 from model.reporting import SilentSink, current_sink, reporting_to
@@ -37,6 +38,8 @@ from model.train_request import CHECKPOINTS_DIR, METRICS_FILE, PREEMPTED, TrainR
 from model.training_errors import LayoutError, TrainingFailedError, TrainingPreemptedError
 from model.training_lock import only_trainer
 from model.training_loop import TrainingRun
+from model.training_state import FirstState
+from model.transformer import parameter_shapes
 from model.utilization import utilization_of
 
 
@@ -56,7 +59,7 @@ def main() -> int:
                 held.enter_context(only_trainer(request.work_dir))
             watch = HangWatch(rank, _hang_seconds(), lambda text: events.write(_failure(TrainingFailedError(text))))
             _train(request, stop, held.enter_context(watch))
-    except (TrainingFailedError, TokenShardError, ShortCorpusError, BlendError, TextCodecError) as error:
+    except (TrainingFailedError, TokenShardError, ShortCorpusError, BlendError, TextCodecError, BundleError) as error:
         events.write(_failure(error))
         return PREEMPTED if isinstance(error, TrainingPreemptedError) else 1
     return 0
@@ -89,6 +92,7 @@ def _train(request: TrainRequest, stop: threading.Event, watch: HangWatch) -> No
         watch=watch,
         utilization=utilization_of(request.model, shards.vocab_size, config, engine.device),
         stop_requested=stop.is_set,
+        start=_start_of(request, shards.vocab_size),
     ).to_the_end()
     watch.beat("the end of the training")
     trained = checkpoints.load_latest(current_sink().note)
@@ -99,6 +103,14 @@ def _train(request: TrainRequest, stop: threading.Event, watch: HangWatch) -> No
         _write_artifact(request, shards.vocab_size, safetensors.torch.save(weights, {"format": "pt"}), metrics)
     checkpoints.close()
     engine.close()
+
+
+def _start_of(request: TrainRequest, vocab_size: int) -> FirstState | None:
+    if request.start_from is None:
+        return None
+    weights = BundleWeights(request.start_from.bundle)
+    require_same_network(request.model, vocab_size, weights.config, weights.vocab_size)
+    return FirstState(weights, parameter_shapes(request.model, vocab_size))
 
 
 def _write_artifact(request: TrainRequest, vocab_size: int, weights: bytes, metrics: MetricsLog) -> None:

@@ -22,6 +22,7 @@ from model.reporting import current_sink
 from model.schedule import learning_rate
 from model.stragglers import stragglers
 from model.training_errors import TrainingFailedError, TrainingPreemptedError
+from model.training_state import WholeState
 from model.utilization import Utilization
 
 _COMPARE_EVERY_STEPS = 50
@@ -45,6 +46,8 @@ class TrainingRun:
     utilization: Utilization
     stop_requested: Callable[[], bool]
     """Whether this rank was asked to stop; one rank's word is enough."""
+    start: WholeState | None
+    """What the first step begins with; None for the weights that the engine has drawn."""
     spikes: SpikeGuard = field(default_factory=SpikeGuard)
 
     def to_the_end(self) -> None:
@@ -100,6 +103,8 @@ class TrainingRun:
             current_sink().note(f"resumed at step {checkpoint.step}")
             if checkpoint.layout != self.config.layout:
                 current_sink().note("in another layout: from here on the weights agree but for rounding")
+        elif self.start is not None:
+            self.engine.import_state(self.start, step=0)
         self.metrics.restart(checkpoint.metrics if checkpoint else b"")
         step = checkpoint.step if checkpoint else 0
         current_sink().progress(step, self.config.num_steps, "steps")

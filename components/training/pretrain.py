@@ -8,6 +8,7 @@ from pathlib import Path
 
 from components.errors import ParamsError, PreemptedError, TrainingError
 from components.section import Summary
+from components.training.start_model import find_start, require_fitting_start, require_same_tokenizer
 from components.training.training_metrics import METRICS_FILE, read_metrics
 from model.batches import ShortCorpusError, windows_of
 from model.config import ModelConfig, PretrainConfig
@@ -37,19 +38,43 @@ class PretrainSummary(Summary):
     final_validation_loss: float
 
 
+def resolve_sources(config: PretrainConfig, workspace: Path) -> dict[str, str]:
+    """The digest of the model to begin with, if one is named; SourceError if it is not there."""
+    start = find_start(config, workspace)
+    return {"start_from": start.digest} if start else {}
+
+
 def run(
-    config: PretrainConfig, *, model: ModelConfig, token_shards: Path, tokenizer: Path, out: Path, work_dir: Path
+    config: PretrainConfig,
+    *,
+    model: ModelConfig,
+    token_shards: Path,
+    tokenizer: Path,
+    workspace: Path,
+    out: Path,
+    work_dir: Path,
 ) -> PretrainSummary:
     """Train to the last step, from the last checkpoint in `work_dir` if there is one, and write `out`.
 
-    ParamsError if the blend does not fit the sources; TrainingError if a process fails, if the loss is not finite, or
-    if the shards do not fill a window; PreemptedError if the run was asked to stop.
+    ParamsError if the blend does not fit the sources or the model to begin with does not fit the parameters;
+    SourceError if that is not there; TrainingError if a process fails, if the loss is not finite, or if the shards do
+    not fill a window; PreemptedError if the run was asked to stop.
     """
+    start = find_start(config, workspace)
     request = TrainRequest(
-        token_shards=token_shards, tokenizer=tokenizer, model=model, pretrain=config, work_dir=work_dir, out=out
+        token_shards=token_shards,
+        tokenizer=tokenizer,
+        model=model,
+        pretrain=config,
+        work_dir=work_dir,
+        out=out,
+        start_from=start,
     )
+    if start:
+        require_same_tokenizer(start, tokenizer)
     try:
         shards = TokenShards(token_shards)
+        require_fitting_start(config, model, shards.vocab_size, workspace)
         windows = windows_of(shards, "train", model.context_length_tokens)
         blend = SourceBlend(weights_of(config.blend, windows))
         result = train(request)
