@@ -27,6 +27,7 @@ SHAPE = ModelConfig(
     rope_theta=None,
     attention_window_tokens=None,
     tied_head=True,
+    activation_function="gelu_pytorch_tanh",
     layer_norm_epsilon=1e-5,
     init_std=0.022,
 )

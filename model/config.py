@@ -34,6 +34,8 @@ class ModelConfig(BaseModel):
     """A token sees itself and so many less one before it; None for all of them."""
     tied_head: bool
     """Whether the output head is the embedding."""
+    activation_function: Literal["gelu_pytorch_tanh", "gelu"]
+    """Between the two maps of a feed-forward layer, under transformers' names: GELU's tanh form, or the exact one."""
     layer_norm_epsilon: Annotated[float, Field(gt=0)]
     init_std: Annotated[float, Field(gt=0)]
     """Standard deviation of the initial weights; output projections get it divided by sqrt(2 x num_layers)."""

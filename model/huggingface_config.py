@@ -47,16 +47,21 @@ _STARCODER2_KEYS: Mapping[str, str] = MappingProxyType(
         "init_std": "initializer_range",
     }
 )
+_ACTIVATION_KEY: Mapping[str, str] = MappingProxyType(
+    {"gpt_bigcode": "activation_function", "starcoder2": "hidden_act"}
+)
+_ACTIVATIONS: Mapping[str, str] = MappingProxyType(
+    {"gelu": "gelu", **dict.fromkeys(("gelu_pytorch_tanh", "gelu_new", "gelu_fast"), "gelu_pytorch_tanh")}
+)
+"""Ours by theirs; the last three are one function, summed in other orders."""
 _REQUIRED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "gpt_bigcode": {
-            "activation_function": "gelu_pytorch_tanh",
             "add_cross_attention": False,
             "multi_query": True,
             "scale_attn_weights": True,
         },
         "starcoder2": {
-            "hidden_act": "gelu_pytorch_tanh",
             "mlp_type": "default",
             "norm_type": "layer_norm",
             "use_bias": True,
@@ -73,6 +78,7 @@ def config_json(config: ModelConfig, vocab_size: int, dtype: str) -> dict[str, A
     return {
         **_REQUIRED[config.family],
         **{theirs: getattr(config, ours) for ours, theirs in keys.items()},
+        _ACTIVATION_KEY[config.family]: config.activation_function,
         **(_starcoder2_only(config) if is_starcoder2 else _gpt_bigcode_only()),
         "bos_token_id": END_OF_TEXT,
         "dtype": dtype,
@@ -134,9 +140,15 @@ def read_config_json(said: Mapping[str, Any], path: Path) -> tuple[ModelConfig, 
     for key, required in _REQUIRED[family].items():
         if said.get(key, required) != required:
             raise BundleError(f"{path} has {key} {said[key]!r}; only models with {required!r} can be read")
+    activation: Any = said.get(_ACTIVATION_KEY[family], "gelu_pytorch_tanh")
+    if activation not in _ACTIVATIONS:
+        raise BundleError(
+            f"{path} has {_ACTIVATION_KEY[family]} {activation!r}; only models with {', '.join(_ACTIVATIONS)} can be "
+            "read"
+        )
     read: Callable[..., dict[str, Any]] = _read_starcoder2 if family == "starcoder2" else _read_gpt_bigcode
     try:
-        fields = read(said, path)
+        fields: dict[str, Any] = {**read(said, path), "activation_function": _ACTIVATIONS[activation]}
         config = ModelConfig(family=family, tied_head=said.get("tie_word_embeddings", True), **fields)
         vocab_size = _positive(said["vocab_size"])
     except KeyError as error:

@@ -1,6 +1,6 @@
 """The network: the decoder of StarCoder and StarCoder2 in plain PyTorch, its first weights and its loss.
 
-Pre-LayerNorm blocks, GELU in its tanh form, biases everywhere, no dropout. One transformer serves both families: they
+Pre-LayerNorm blocks, GELU, biases everywhere, no dropout. One transformer serves both families: they
 differ in how positions are told (learned rows or rotated pairs), in how many key/value heads there are, in the window
 of attention and in whether the head is the embedding. The layers come in parts that several ranks may share
 (`tensor_parallel.py`); alone, each is the plain layer.
@@ -92,12 +92,13 @@ class FeedForward(nn.Module):
     def __init__(self, config: ModelConfig, group: TensorGroup) -> None:
         super().__init__()
         self.group = group
+        self.gelu_form = "tanh" if config.activation_function == "gelu_pytorch_tanh" else "none"
         self.widen = ColumnParallelLinear(config.hidden_size, config.feed_forward_size, group, "feed_forward_size")
         self.narrow = RowParallelLinear(config.feed_forward_size, config.hidden_size, group, "feed_forward_size")
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         """Widen, bend, narrow."""
-        return self.narrow(F.gelu(self.widen(enter(x_BTC, self.group)), approximate="tanh"))
+        return self.narrow(F.gelu(self.widen(enter(x_BTC, self.group)), approximate=self.gelu_form))
 
 
 class Block(nn.Module):

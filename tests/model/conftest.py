@@ -89,6 +89,7 @@ def small_config() -> ModelConfig:
         rope_theta=None,
         attention_window_tokens=None,
         tied_head=True,
+        activation_function="gelu_pytorch_tanh",
         layer_norm_epsilon=1e-5,
         init_std=0.2,
     )
@@ -108,6 +109,7 @@ def small_starcoder2() -> ModelConfig:
         rope_theta=1e4,
         attention_window_tokens=6,
         tied_head=False,
+        activation_function="gelu_pytorch_tanh",
         layer_norm_epsilon=1e-5,
         init_std=0.2,
     )

@@ -41,6 +41,7 @@ def model_of(family, **changed):
             "num_heads": 4,
             "feed_forward_size": 64,
             "context_length_tokens": CONTEXT,
+            "activation_function": "gelu_pytorch_tanh",
             "layer_norm_epsilon": 1e-5,
             "init_std": 0.1,
         }

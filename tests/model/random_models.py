@@ -30,6 +30,7 @@ def random_config(family, seed):
         rope_theta=10 ** draw.uniform(1, 6) if is_starcoder2 else None,
         attention_window_tokens=draw.choice([None, draw.randint(1, 12), context]) if is_starcoder2 else None,
         tied_head=draw.random() < 0.5,
+        activation_function=draw.choice(["gelu_pytorch_tanh", "gelu"]),
         layer_norm_epsilon=10 ** draw.uniform(-6, -2),
         init_std=0.1,
     )

@@ -77,6 +77,15 @@ def test_the_configs_of_the_hub_are_read():
 
 
 @pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("gelu", "gelu"), *((tanh, "gelu_pytorch_tanh") for tanh in ("gelu_pytorch_tanh", "gelu_new", "gelu_fast"))],
+)
+def test_every_form_of_gelu_is_read_as_the_function_that_it_is(theirs, ours):
+    assert read_config_json(SANTACODER | {"activation_function": theirs}, PATH)[0].activation_function == ours
+    assert read_config_json(STARCODER2_3B | {"hidden_act": theirs}, PATH)[0].activation_function == ours
+
+
+@pytest.mark.parametrize(
     ("said", "theta"),
     [
         ({"rope_theta": 5e5}, 5e5),
@@ -100,7 +109,7 @@ def test_the_base_of_the_angles_is_found_in_every_form(said, theta):
     [
         (SANTACODER, {"model_type": None}, "model_type None; only gpt_bigcode and starcoder2"),
         (SANTACODER, {"multi_query": False}, "multi_query False; only models with True"),
-        (SANTACODER, {"activation_function": "gelu"}, "'gelu'; only models with 'gelu_pytorch_tanh'"),
+        (SANTACODER, {"activation_function": "relu"}, "'relu'; only models with gelu, gelu_pytorch_tanh"),
         (SANTACODER, {"add_cross_attention": True}, "add_cross_attention True"),
         (SANTACODER, {"n_layer": "many"}, "describes no model"),
         (SANTACODER, {"n_embd": None}, "describes no model"),

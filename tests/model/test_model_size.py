@@ -21,6 +21,7 @@ def gpt_bigcode(num_layers, hidden_size, num_heads, context_length_tokens):
         rope_theta=None,
         attention_window_tokens=None,
         tied_head=True,
+        activation_function="gelu_pytorch_tanh",
         layer_norm_epsilon=1e-5,
         init_std=0.02,
     )
