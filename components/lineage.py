@@ -48,10 +48,12 @@ class Provenance(BaseModel):
     """UTC, ISO 8601."""
     ended: str
     cpu_seconds: float
-    """Of the step's process and its children."""
+    """Of the process that finished the step, and its children."""
     mlflow_run: str | None = None
     cost: RunCost | None = None
-    """Of a training: the session that finished it, not those that were killed before."""
+    """Of a training: all its attempts, those that were killed or preempted included."""
+    attempts: int | None = None
+    """How many; null where no cost is told."""
 
 
 class StepRecord(BaseModel):

@@ -13,7 +13,7 @@ import importlib
 import shutil
 import sys
 from collections.abc import Generator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from components.attempts import Attempts
 from components.catalog import step_making
 from components.config import PipelineConfig
 from components.errors import ContractError, MissingInputError, SourceError
@@ -33,7 +34,7 @@ from components.lineage import (
     published_record,
     write_record,
 )
-from components.planning.run_cost import RunCost, observed_cost
+from components.planning.run_cost import observed_cost
 from components.provenance import code_state, cpu_seconds, host_description, lock_digest
 from components.runner import PoolRunner, usable_processors, use_runner
 from components.settings import Settings
@@ -126,7 +127,8 @@ def _make(plan: Plan, config: PipelineConfig, settings: Settings) -> StepRecord:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     started, cpu_before = datetime.now(UTC), cpu_seconds()
-    with _tracked(plan, staging, settings) as mlflow_run, _runner_of(settings):
+    attempts = _attempts(step, config, settings, staging / "attempts")
+    with _tracked(plan, staging, settings) as mlflow_run, _runner_of(settings), attempts or nullcontext():
         summary = _call(step, config, settings, out, staging / "work")
     if _resolve_sources(step, config, settings) != plan.sources:
         raise SourceError(f"a source of {step.name} changed while it was read; run again when it is at rest")
@@ -143,9 +145,7 @@ def _make(plan: Plan, config: PipelineConfig, settings: Settings) -> StepRecord:
         summary=summary.model_dump(mode="json"),
         contract=report,
         files=files,
-        provenance=_provenance(
-            settings, started, cpu_before, mlflow_run, _training_cost(step, config, settings, started)
-        ),
+        provenance=_provenance(settings, started, cpu_before, mlflow_run, attempts),
     )
     write_record(record, out)
     archive_record(record, settings)
@@ -207,18 +207,18 @@ def _tracked(plan: Plan, staging: Path, settings: Settings) -> Generator[str | N
         yield run_id
 
 
-def _training_cost(step: Step, config: PipelineConfig, settings: Settings, started: datetime) -> RunCost | None:
-    """What a training took until now: its ranks, or on processors the cores of its ranks, times the wall time."""
+def _attempts(step: Step, config: PipelineConfig, settings: Settings, place: Path) -> Attempts | None:
+    """The attempts at a training. One takes its ranks, or on processors the cores of its ranks, times the wall time."""
     if step.needs is not Needs.GPU:
         return None
     costs, pretrain = settings.device_costs, config.pretrain
     on_cores = costs is None or costs.device == "cpu-core"
     devices = pretrain.layout.world_size * (pretrain.threads_per_process if on_cores else 1)
-    return observed_cost(devices, (datetime.now(UTC) - started).total_seconds(), costs)
+    return Attempts(place, lambda seconds: observed_cost(devices, seconds, costs))
 
 
 def _provenance(
-    settings: Settings, started: datetime, cpu_before: float, mlflow_run: str | None, cost: RunCost | None
+    settings: Settings, started: datetime, cpu_before: float, mlflow_run: str | None, attempts: Attempts | None
 ) -> Provenance:
     commit, dirty = code_state(settings.workspace)
     return Provenance(
@@ -232,5 +232,6 @@ def _provenance(
         ended=datetime.now(UTC).isoformat(timespec="seconds"),
         cpu_seconds=round(cpu_seconds() - cpu_before, 2),
         mlflow_run=mlflow_run,
-        cost=cost,
+        cost=attempts.cost() if attempts else None,
+        attempts=attempts.count if attempts else None,
     )

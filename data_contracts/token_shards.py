@@ -1,6 +1,6 @@
 """The contract of token_shards: the manifest and the files on disk tell the same."""
 
-from data_contracts.contract import Column, Contract, JsonRecords, ListSum
+from data_contracts.contract import Column, Contract, JsonRecords, ListSum, ParquetRows, ParquetShards
 from data_contracts.expectations import (
     Between,
     Equal,
@@ -18,6 +18,7 @@ from data_contracts.expectations import (
 BLOCK, WARN = Severity.BLOCK, Severity.WARN
 
 MANIFEST = "manifest.json"
+INDEX_FILES = "*-documents.parquet"
 TOKEN_BYTES = 2
 """A token is a uint16."""
 MIN_VOCABULARY = 19 + 256
@@ -41,7 +42,7 @@ TOKEN_SHARDS = Contract(
             expectations=(
                 HasColumns(severity=BLOCK, why="Without a readable manifest the shards are bytes without meaning."),
                 NotNull(severity=BLOCK, column="format", why="A reader must know what it reads."),
-                InSet(severity=BLOCK, column="format", allowed=(2,), why="There is no reader for another format."),
+                InSet(severity=BLOCK, column="format", allowed=(3,), why="There is no reader for another format."),
                 NotNull(severity=BLOCK, column="dtype", why="A reader must know what it reads."),
                 InSet(severity=BLOCK, column="dtype", allowed=("uint16",), why="Readers map the files as uint16."),
                 NotNull(severity=BLOCK, column="vocab_size", why="The embedding has one row per token id."),
@@ -114,6 +115,7 @@ TOKEN_SHARDS = Contract(
                 Column(name="tokens", type="int64"),
                 Column(name="documents", type="int64"),
                 Column(name="bytes", type="int64"),
+                Column(name="index.documents", type="int64"),
             ),
             sums=(
                 ListSum(name="tokens_of_shards", items="shards", field="tokens"),
@@ -145,6 +147,13 @@ TOKEN_SHARDS = Contract(
                     column="documents",
                     other="documents_of_shards",
                     why="A source is the sum of its shards.",
+                ),
+                NotNull(severity=BLOCK, column="index.documents", why="Every source has an index of its documents."),
+                Equal(
+                    severity=BLOCK,
+                    column="documents",
+                    other="index.documents",
+                    why="A document that the index lacks cannot be named when it does harm.",
                 ),
             ),
         ),
@@ -199,6 +208,70 @@ TOKEN_SHARDS = Contract(
                 SumBetween(
                     severity=BLOCK, column="tokens", minimum=1, why="Without a token there is nothing to learn."
                 ),
+            ),
+        ),
+        JsonRecords(
+            name="indexes",
+            file=MANIFEST,
+            records=("splits", "{split}", "sources", "{source}", "index"),
+            columns=(Column(name="file", type="string"), Column(name="sha256", type="string")),
+            sized="file",
+            key=("split", "source"),
+            expectations=(
+                HasColumns(severity=BLOCK, why="The reader finds and verifies each index by these."),
+                NotNull(severity=BLOCK, column="file", why="The reader finds the index by it."),
+                MatchesPattern(
+                    severity=BLOCK,
+                    column="file",
+                    pattern=r"(?:train|validation|test)-[a-z][a-z0-9_-]{0,63}-documents\.parquet",
+                    form="a bare name such as train-python-documents.parquet",
+                    why="A name with a directory in it could lead out of the artifact.",
+                ),
+                UniqueKey(severity=BLOCK, key=("file",), why="Two streams have no document in common."),
+                NotNull(severity=BLOCK, column="file_bytes", why="An index that the manifest names must be there."),
+                NotNull(severity=BLOCK, column="sha256", why="The reader verifies the index by it."),
+                MatchesPattern(
+                    severity=BLOCK,
+                    column="sha256",
+                    pattern="[0-9a-f]{64}",
+                    form="64 lower-case hex digits",
+                    why="The reader verifies the index by it.",
+                ),
+            ),
+        ),
+        ParquetShards(
+            name="index_files",
+            files=INDEX_FILES,
+            nulls_of=("repository",),
+            expectations=(
+                NotNull(severity=BLOCK, column="rows", why="An index that cannot be read names no document."),
+                Between(severity=BLOCK, column="rows", minimum=1, why="A source without documents is not written."),
+                Between(severity=BLOCK, column="repository_nulls", maximum=0, why="Every document is of a repository."),
+            ),
+        ),
+        ParquetRows(
+            name="documents",
+            files=INDEX_FILES,
+            columns=(
+                Column(name="start", type="uint64"),
+                Column(name="tokens", type="uint64"),
+                Column(name="repository", type="string"),
+                Column(name="path", type="string"),
+                Column(name="files", type="uint32"),
+            ),
+            key=("repository", "path"),
+            max_rows=20_000,
+            seed=0,
+            expectations=(
+                HasColumns(severity=BLOCK, why="The guards of a training name the documents of a batch by these."),
+                MatchesPattern(
+                    severity=BLOCK,
+                    column="repository",
+                    pattern=".+",
+                    form="a name that is not empty",
+                    why="It is what a person looks for, and what an opt-out names.",
+                ),
+                Between(severity=BLOCK, column="tokens", minimum=1, why="A document ends in a token of its own."),
             ),
         ),
     ),

@@ -107,7 +107,9 @@ def _grow(branch: Tree, record: StepRecord, records: Mapping[str, StepRecord], t
     cost = record.provenance.cost
     if cost is not None:
         energy = f", {cost.energy_kwh:.3g} kWh" if cost.energy_kwh is not None else ""
-        line.append(f"  {cost.device_hours:.3g} {cost.device} hours{energy}", style="dim")
+        attempts = record.provenance.attempts or 1
+        tried = f" in {attempts} attempts" if attempts > 1 else ""
+        line.append(f"  {cost.device_hours:.3g} {cost.device} hours{energy}{tried}", style="dim")
     if again:
         line.append("  (above)", style="dim")
     node = branch.add(line)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import PretrainConfig
+from model.document_index import Document
 from model.fill_in_middle import turn_window
 from model.sample_order import permuted
 from model.source_blend import SourceBlend, weights_of
@@ -70,6 +71,16 @@ class TrainBatches:
         epoch, position = divmod(before, self.num_windows[source])
         key = sha256(f"{self._config.seed} {epoch} {source}".encode()).digest()
         return source, permuted(position, self.num_windows[source], key)
+
+    def documents_of(self, number: int) -> list[tuple[Document, int]]:
+        """The documents that sample `number` reads from, in their order, each with how many of its tokens.
+
+        TokenShardError if their index cannot be read.
+        """
+        source, window = self.window_of(number)
+        start, length = window * self._context_length, self._context_length + 1
+        documents = self._shards.documents("train", source, start, length)
+        return [(document, document.tokens_within(start, length)) for document in documents]
 
 
 @dataclass(frozen=True)

@@ -2,82 +2,41 @@
 
 A split has one stream of documents for each source (a language, or another kind of text), so that sources can be
 blended and judged one by one. A stream's documents are each ended by end-of-text, and it is cut into files at document
-borders. The manifest names every file with its size and digest; the stream's positions run on over the borders of
-files, so a reader never sees them. Neither side ever holds more than a document or a window in memory.
+borders; an index beside them tells where each document comes from. The manifest names every file with its size and
+digest; the stream's positions run on over the borders of files, so a reader never sees them. Neither side ever holds
+more than a document or a window in memory, and of the index a row group.
 """
 
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from model.config import SourceName
+from model.document_index import UNKNOWN, Document, DocumentIndex, IndexWriter, Origin
+from model.shard_manifest import (
+    MANIFEST_FILE,
+    Manifest,
+    Shard,
+    Split,
+    Stream,
+    TokenShardError,
+    damaged,
+    read_manifest,
+)
 from model.special_tokens import END_OF_TEXT
 
-MANIFEST_FILE = "manifest.json"
 TOKEN_DTYPE = np.dtype("<u2")
 _VERIFY_CHUNK_TOKENS = 1 << 22
 
-Count = Annotated[int, Field(ge=0)]
 _SOURCE_NAME: TypeAdapter[str] = TypeAdapter(SourceName)
-
-
-class TokenShardError(Exception):
-    """Token shards that cannot be written or read; one sentence with the file, the value and the mend."""
-
-
-class Shard(BaseModel):
-    """One file of a stream."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    file: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*-[0-9]{5,}\.bin$")]
-    """A bare name: a manifest cannot point outside its directory."""
-    tokens: Count
-    documents: Count
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class _Sizes(BaseModel):
-    """How much there is of a split or a stream."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    tokens: Count
-    """End-of-text ids included."""
-    documents: Count
-    bytes: Count
-    """UTF-8 bytes of the documents' text before tokenization."""
-
-
-class Stream(_Sizes):
-    """The documents of one source."""
-
-    shards: tuple[Shard, ...]
-
-
-class Split(_Sizes):
-    """The streams of a split and their sums."""
-
-    sources: dict[SourceName, Stream]
-
-
-class Manifest(BaseModel):
-    """What `manifest.json` says."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[2]
-    dtype: Literal["uint16"]
-    vocab_size: Annotated[int, Field(ge=1, le=65_536)]
-    splits: dict[str, Split]
 
 
 class ShardWriter:
@@ -93,17 +52,24 @@ class ShardWriter:
         self._vocab_size = vocab_size
         self._streams: dict[tuple[str, str], _OpenStream] = {}
 
-    def add(self, split: str, source: str, tokens: NDArray[np.integer[Any]] | Sequence[int], num_bytes: int) -> None:
+    def add(
+        self,
+        split: str,
+        source: str,
+        tokens: NDArray[np.integer[Any]] | Sequence[int],
+        num_bytes: int,
+        document: Origin = UNKNOWN,
+    ) -> None:
         """Append one document of `num_bytes` UTF-8 bytes to the stream of `source` and end it by end-of-text.
 
-        TokenShardError if an id is outside the vocabulary or is end-of-text, which would be a false border, or if
-        `source` is no name for a file.
+        `document` says where it comes from. TokenShardError if an id is outside the vocabulary or is end-of-text, which
+        would be a false border, or if `source` is no name for a file.
         """
-        document = self._checked(split, tokens)
+        ids = self._checked(split, tokens)
         if (split, source) not in self._streams:
             _require_name(source)
             self._streams[split, source] = _OpenStream(self._out, f"{split}-{source}", self._shard_tokens)
-        self._streams[split, source].append(document, num_bytes)
+        self._streams[split, source].append(ids, num_bytes, document)
 
     def close(self) -> dict[str, Any]:
         """Finish all shards, write `manifest.json` and return what it holds."""
@@ -111,7 +77,7 @@ class ShardWriter:
         for (split, source), stream in sorted(self._streams.items()):
             streams.setdefault(split, {})[source] = stream.close()
         splits = {split: _split_of(sources) for split, sources in streams.items()}
-        manifest = Manifest(format=2, dtype="uint16", vocab_size=self._vocab_size, splits=splits)
+        manifest = Manifest(format=3, dtype="uint16", vocab_size=self._vocab_size, splits=splits)
         dumped = manifest.model_dump(mode="json")
         (self._out / MANIFEST_FILE).write_text(json.dumps(dumped, indent=2, sort_keys=True) + "\n", "utf-8")
         return dumped
@@ -168,13 +134,15 @@ class _OpenStream:
         self._shard_tokens = shard_tokens
         self._closed: list[Shard] = []
         self._open: _OpenShard | None = None
+        self._index = IndexWriter(out / f"{stem}-documents.parquet")
         self._bytes = 0
 
-    def append(self, document: NDArray[np.uint16], num_bytes: int) -> None:
-        """Write one document to the open shard, or to a new one."""
+    def append(self, ids: NDArray[np.uint16], num_bytes: int, origin: Origin) -> None:
+        """Write one document to the open shard, or to a new one, and to the index."""
         if self._open is None:
             self._open = _OpenShard(self._out / f"{self._stem}-{len(self._closed):05d}.bin")
-        self._open.append(document)
+        self._open.append(ids)
+        self._index.append(len(ids) + 1, origin)
         self._bytes += num_bytes
         if self._open.tokens >= self._shard_tokens:
             self._close_shard()
@@ -184,6 +152,7 @@ class _OpenStream:
         self._close_shard()
         return Stream(
             shards=tuple(self._closed),
+            index=self._index.close(),
             tokens=sum(shard.tokens for shard in self._closed),
             documents=sum(shard.documents for shard in self._closed),
             bytes=self._bytes,
@@ -227,12 +196,13 @@ class _OpenShard:
 class TokenShards:
     """Read access to the token shards in a directory; sizes are checked at once, digests by `verify`.
 
-    TokenShardError if the manifest is missing or not understood, or if a file is missing or has another size.
+    TokenShardError if the manifest is missing or not understood, or if a shard is missing or has another size. An index
+    is looked at by `documents` and `verify` only: a training needs none.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._manifest = _read_manifest(path / MANIFEST_FILE)
+        self._manifest = read_manifest(path / MANIFEST_FILE)
         self._streams = {
             (split, source): _MappedStream(path, stream)
             for split, held in self._manifest.splits.items()
@@ -265,21 +235,34 @@ class TokenShards:
 
         IndexError outside the stream; TokenShardError if an id is outside the vocabulary.
         """
-        tokens = self.num_tokens(split, source)
-        if start < 0 or length < 0 or start + length > tokens:
-            raise IndexError(
-                f"tokens {start} to {start + length} are outside source {source!r} of split {split!r}, of {tokens}"
-            )
+        self._require_inside(split, source, start, length)
         window = self._streams[split, source].window(start, length) if length else np.empty(0, np.int64)
         if length and int(window.max()) >= self.vocab_size:
             raise self._beyond_vocabulary(f"source {source!r} of split {split!r}", int(window.max()))
         return window
+
+    def documents(self, split: str, source: str, start: int, length: int) -> list[Document]:
+        """The documents with tokens at positions `start` to `start + length` of the stream, in its order.
+
+        Nothing is read until somebody asks, and then the row groups that answer. IndexError outside the stream;
+        TokenShardError if the index cannot be read.
+        """
+        self._require_inside(split, source, start, length)
+        return self._streams[split, source].index.overlapping(start, length) if length else []
 
     def verify(self) -> None:
         """Read every file once; TokenShardError unless digest, documents and ids are as promised."""
         for stream in self._streams.values():
             for shard, tokens in stream.files():
                 self._verify_shard(shard, tokens)
+            stream.index.verify(stream.tokens)
+
+    def _require_inside(self, split: str, source: str, start: int, length: int) -> None:
+        tokens = self.num_tokens(split, source)
+        if start < 0 or length < 0 or start + length > tokens:
+            raise IndexError(
+                f"tokens {start} to {start + length} are outside source {source!r} of split {split!r}, of {tokens}"
+            )
 
     def _verify_shard(self, shard: Shard, tokens: NDArray[np.uint16]) -> None:
         sha256 = hashlib.sha256()
@@ -291,12 +274,12 @@ class TokenShards:
                 raise self._beyond_vocabulary(shard.file, int(chunk.max()))
         path = self._path / shard.file
         if sha256.hexdigest() != shard.sha256:
-            raise _damaged(f"{path} has sha256 {sha256.hexdigest()}, not the manifest's {shard.sha256}")
+            raise damaged(f"{path} has sha256 {sha256.hexdigest()}, not the manifest's {shard.sha256}")
         if documents != shard.documents:
-            raise _damaged(f"{path} holds {documents} documents, not the manifest's {shard.documents}")
+            raise damaged(f"{path} holds {documents} documents, not the manifest's {shard.documents}")
 
     def _beyond_vocabulary(self, where: str, token: int) -> TokenShardError:
-        return _damaged(f"{where} in {self._path} holds token id {token}, beyond the vocabulary of {self.vocab_size}")
+        return damaged(f"{where} in {self._path} holds token id {token}, beyond the vocabulary of {self.vocab_size}")
 
 
 class _MappedStream:
@@ -307,6 +290,7 @@ class _MappedStream:
         self._maps = [_map_shard(path / shard.file, shard.tokens) for shard in stream.shards]
         self._starts = list(accumulate((shard.tokens for shard in stream.shards), initial=0))
         self.tokens = self._starts[-1]
+        self.index = DocumentIndex(path / stream.index.file, stream.index)
 
     def window(self, start: int, length: int) -> NDArray[np.int64]:
         """The ids at positions that the stream has."""
@@ -325,42 +309,14 @@ class _MappedStream:
         return zip(self._shards, self._maps, strict=True)
 
 
-def _damaged(what: str) -> TokenShardError:
-    return TokenShardError(f"{what}; tokenize the corpus again")
-
-
-def _read_manifest(path: Path) -> Manifest:
-    try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise _damaged(f"{path} cannot be read ({error.strerror})") from None
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "the file"
-        raise _damaged(
-            f"{path} is not a manifest of token shards: {where}: {fault['msg']}, not {fault['input']!r:.80}"
-        ) from None
-    for name, split in manifest.splits.items():
-        _require_sum(path, f"split {name!r}", split, split.sources.values(), "sources")
-        for source, stream in split.sources.items():
-            _require_sum(path, f"source {source!r} of split {name!r}", stream, stream.shards, "shards")
-    return manifest
-
-
-def _require_sum(path: Path, name: str, whole: _Sizes, parts: Collection[Stream | Shard], what: str) -> None:
-    held = sum(part.tokens for part in parts)
-    if whole.tokens != held:
-        raise _damaged(f"{path} gives {name} {whole.tokens} tokens, but its {what} have {held}")
-
-
 def _map_shard(path: Path, tokens: int) -> NDArray[np.uint16]:
     expected = tokens * TOKEN_DTYPE.itemsize
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise _damaged(f"{path} cannot be read ({error.strerror})") from None
+        raise damaged(f"{path} cannot be read ({error.strerror})") from None
     if size != expected:
-        raise _damaged(
+        raise damaged(
             f"{path} has {size} bytes, but the manifest's {tokens} tokens of uint16 take {expected}: it is "
             "truncated or of another type"
         )

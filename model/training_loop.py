@@ -158,9 +158,9 @@ class TrainingRun:
         for name, value in measured.items():
             if not math.isfinite(value):
                 raise TrainingFailedError(
-                    f"training diverged at step {step}: {name} is {value}; look at {self._batch_of(step)}, lower "
-                    f"pretrain.learning_rate (now {self.config.learning_rate}) or raise pretrain.warmup_steps (now "
-                    f"{self.config.warmup_steps})"
+                    f"training diverged at step {step}: {name} is {value}; lower pretrain.learning_rate (now "
+                    f"{self.config.learning_rate}) or raise pretrain.warmup_steps (now {self.config.warmup_steps}) "
+                    f"and look at {self._batch_of(step)}"
                 )
         usual = self.spikes.usual_before(measured["loss"])
         if usual is not None:

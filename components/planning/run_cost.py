@@ -1,5 +1,7 @@
 """What device-hours cost: money, energy, carbon. The same sum for a plan and for the record of a run that is over."""
 
+import math
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -62,3 +64,24 @@ def observed_cost(num_devices: int, seconds: float, costs: DeviceCosts | None) -
     cost = run_cost(hours, costs)
     rounded = {name: round(getattr(cost, name), 6) for name in ("cost_usd", "energy_kwh", "carbon_kg")}
     return cost.model_copy(update=rounded)
+
+
+def sum_of_costs(costs: Sequence[RunCost]) -> RunCost:
+    """The cost of several attempts (one at least) together; devices and pools that differ are all named.
+
+    Where one attempt knows no constants, money, energy and carbon of all are not known.
+    """
+    pools = [cost.pool for cost in costs if cost.pool is not None]
+    return RunCost(
+        device=" and ".join(dict.fromkeys(cost.device for cost in costs)),
+        device_hours=round(math.fsum(cost.device_hours for cost in costs), 6),
+        pool=" and ".join(dict.fromkeys(pools)) if len(pools) == len(costs) else None,
+        cost_usd=_sum([cost.cost_usd for cost in costs]),
+        energy_kwh=_sum([cost.energy_kwh for cost in costs]),
+        carbon_kg=_sum([cost.carbon_kg for cost in costs]),
+    )
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(math.fsum(known), 6) if len(known) == len(values) else None

@@ -17,6 +17,7 @@ from components.markup import STRUCTURED_KINDS, Mark, split_marks
 from components.tables import text_buffers
 from components.tokens.config import PrefixProbabilities, TokenizeCorpusConfig
 from components.tokens.encoders import Text, as_text
+from model.document_index import Origin
 
 LIGHT_COLUMNS = ("file_id", "kind", "repository", "path", "language", "stars", "split", "size_bytes")
 COLUMNS = ("content", *LIGHT_COLUMNS)
@@ -57,6 +58,8 @@ class Document:
     source: str
     """Whose stream of the token shards it goes to."""
     parts: Sequence[Part]
+    origin: Origin
+    """Where its text comes from, for the index of the token shards."""
 
 
 def rows_of_batch(batch: pa.RecordBatch) -> Iterator[Row]:
@@ -89,9 +92,9 @@ def row_document(row: Row, config: TokenizeCorpusConfig, special_ids: Mapping[st
         return _structured_document(row, special_ids)
     if not has_repositories(special_ids):
         prefix = metadata_prefix(row, config.prefix_probabilities, config.seed, special_ids)
-        return Document(row.split, source_of(row), [*prefix, row.content])
+        return Document(row.split, source_of(row), [*prefix, row.content], _origin([row]))
     if row.kind == _SCRIPT:
-        return Document(row.split, source_of(row), [special_ids["jupyter_script"], row.content])
+        return Document(row.split, source_of(row), [special_ids["jupyter_script"], row.content], _origin([row]))
     named = draw(config.seed, "named", row.split, row.file_id) < config.repository_documents.named_probability
     return repository_document([row], source_of(row), named=named, special_ids=special_ids)
 
@@ -110,7 +113,12 @@ def repository_document(rows: Sequence[Row], source: str, *, named: bool, specia
     for row in rows:
         parts.append(special_ids["file_sep"])
         parts += [f"{row.path}\n", row.content] if named else [row.content]
-    return Document(rows[0].split, source, parts)
+    return Document(rows[0].split, source, parts, _origin(rows))
+
+
+def _origin(rows: Sequence[Row]) -> Origin:
+    """Of a document of these rows, which are of one repository."""
+    return Origin(rows[0].repository, rows[0].path, len(rows))
 
 
 def metadata_prefix(
@@ -154,7 +162,7 @@ def _structured_document(row: Row, special_ids: Mapping[str, int]) -> Document:
             parts.append(special_ids[piece.name])
         else:
             raise ParamsError(_unknown_mark(row, piece))
-    return Document(row.split, source_of(row), parts)
+    return Document(row.split, source_of(row), parts, _origin([row]))
 
 
 def _unknown_mark(row: Row, piece: Mark) -> str:

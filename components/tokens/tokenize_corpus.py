@@ -1,7 +1,8 @@
 """Turn the corpus into documents of token ids, a stream for each split and source: one file each, or one repository.
 
-Shards of the corpus are encoded side by side by whatever runner there is, and put together in their order: the same
-bytes for any number of workers. What is encoded waits in the working directory, and is found again after a kill.
+An index beside each stream tells where its documents come from. Shards of the corpus are encoded side by side by
+whatever runner there is, and put together in their order: the same bytes for any number of workers. What is encoded
+waits in the working directory, and is found again after a kill.
 """
 
 import shutil
@@ -122,7 +123,7 @@ def run(
     writer = ShardWriter(out, config.shard_tokens, text_tokenizer.get_vocab_size())
     text_bytes = text_tokens = 0
     for document in _encode_corpus(plan, corpus_splits, work_dir):
-        writer.add(document.split, document.source, document.ids, document.text_bytes)
+        writer.add(document.split, document.source, document.ids, document.text_bytes, document.origin)
         text_bytes += document.text_bytes
         text_tokens += document.text_tokens
     manifest = writer.close()

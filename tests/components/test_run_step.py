@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def row(number, content):
     name = "same" if {doubled} else str(number)
     return values | dict(file_id=hashlib.sha256(name.encode()).hexdigest()[:32])
 
-def run(config, *, workspace, out):
+def run(config, *, workspace, out, work_dir=None):
     (workspace / "runs.txt").open("a").write("x")
     {before}
     text = (workspace / "source.txt").read_text()
@@ -117,6 +118,7 @@ def test_a_training_tells_what_it_took_and_is_no_other_for_it(
     assert cost.device_hours > cores * 0.2 / 3600 - 1e-6
     assert cost.energy_kwh == pytest.approx(cost.device_hours * 0.15, abs=1e-6)
     assert cost.carbon_kg == pytest.approx(cost.device_hours * 0.075, abs=1e-6)
+    assert record.provenance.attempts == 1
     assert "cost" not in record.identity()
     assert published_record("raw_files", settings) == record
 
@@ -124,7 +126,28 @@ def test_a_training_tells_what_it_took_and_is_no_other_for_it(
 def test_a_step_that_trains_nothing_tells_no_cost(
     settings: Settings, config: PipelineConfig, make_step: MakeStep
 ) -> None:
-    assert run_step(make_step("trains_nothing"), config, settings).provenance.cost is None
+    provenance = run_step(make_step("trains_nothing"), config, settings).provenance
+    assert (provenance.cost, provenance.attempts) == (None, None)
+
+
+def test_what_a_training_took_before_it_failed_is_counted(
+    settings: Settings, config: PipelineConfig, make_step: MakeStep
+) -> None:
+    work = 'import time; time.sleep(0.3); 1 / (len((workspace / "runs.txt").read_text()) > 3)'
+    step = replace(make_step("fails_twice", before=work), needs=Needs.GPU, resumable=True)
+    undisturbed = run_step(make_step("runs_through"), config, settings)
+    for place in (settings.artifacts_dir, settings.records_dir):
+        shutil.rmtree(place)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            run_step(step, config, settings)
+    record = run_step(step, config, settings)
+    assert record.provenance.cost is not None
+    cores = config.pretrain.layout.world_size * config.pretrain.threads_per_process
+    assert record.provenance.attempts == 3
+    assert record.provenance.cost.device_hours > cores * 0.9 / 3600 - 1e-5
+    assert record.identity() == undisturbed.identity()
+    assert not list(settings.staging_dir.iterdir())
 
 
 def test_the_same_recipe_is_reused_and_says_so(settings: Settings, config: PipelineConfig, make_step: MakeStep) -> None:

@@ -87,7 +87,7 @@ def token_manifest() -> dict[str, Any]:
         held = {source: token_stream(split, source, sizes) for source, sizes in sources.items()}
         totals = {field: sum(stream[field] for stream in held.values()) for field in ("tokens", "documents", "bytes")}
         splits[split] = totals | {"sources": held}
-    return {"format": 2, "dtype": "uint16", "vocab_size": 4096, "splits": splits}
+    return {"format": 3, "dtype": "uint16", "vocab_size": 4096, "splits": splits}
 
 
 def token_stream(split: str, source: str, sizes: list[int]) -> dict[str, Any]:
@@ -100,15 +100,33 @@ def token_stream(split: str, source: str, sizes: list[int]) -> dict[str, Any]:
         }
         for number, tokens in enumerate(sizes)
     ]
-    return {"shards": shards, "tokens": sum(sizes), "documents": 10 * len(sizes), "bytes": 3 * sum(sizes)}
+    index = {"file": f"{split}-{source}-documents.parquet", "documents": 10 * len(sizes), "sha256": "0" * 64}
+    sizes_of_all = {"tokens": sum(sizes), "documents": 10 * len(sizes), "bytes": 3 * sum(sizes)}
+    return {"shards": shards, "index": index} | sizes_of_all
+
+
+def indexed_documents(num_documents: int, num_tokens: int) -> list[Row]:
+    tokens = num_tokens // num_documents
+    return [
+        {"start": number * tokens, "tokens": tokens, "repository": "o/p", "path": f"m{number}.py", "files": 1}
+        for number in range(num_documents)
+    ]
+
+
+def write_index(path: Path, rows: list[Row]) -> None:
+    """As a careless writer would, so that a test can write nulls."""
+    types = {"start": pa.uint64(), "tokens": pa.uint64(), "repository": pa.string(), "path": pa.string()}
+    pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(types | {"files": pa.uint32()})), path)
 
 
 def write_tokens(out: Path, manifest: dict[str, Any] | None = None) -> Path:
-    """The shard files of the good manifest beside the given one."""
+    """The shard files and indexes of the good manifest beside the given one."""
     out.mkdir(parents=True, exist_ok=True)
     streams = [stream for split in token_manifest()["splits"].values() for stream in split["sources"].values()]
     for shard in (shard for stream in streams for shard in stream["shards"]):
         (out / shard["file"]).write_bytes(bytes(2 * shard["tokens"]))
+    for stream in streams:
+        write_index(out / stream["index"]["file"], indexed_documents(stream["documents"], stream["tokens"]))
     (out / "manifest.json").write_text(json.dumps(manifest or token_manifest()), "utf-8")
     return out
 

@@ -115,7 +115,26 @@ def break_tokens(out, artifacts):
         {"file": None, "tokens": "7", "documents": 1, "sha256": "0" * 64},
     ]
     splits["holdout"] = {"tokens": 5, "documents": 1, "bytes": 5, "sources": {}}
-    return artifacts.write_tokens(out, manifest)
+    break_indexes(train, validation, test)
+    artifacts.write_tokens(out, manifest)
+    rows = artifacts.indexed_documents(20, 85_000)
+    rows[3] |= {"repository": ""}
+    rows[4] |= {"repository": None}
+    rows[5] |= {"tokens": 0}
+    artifacts.write_index(out / "train-python-documents.parquet", rows)
+    artifacts.write_index(out / "train-issue-documents.parquet", [])
+    (out / "test-python-documents.parquet").write_bytes(b"no Parquet")
+    return out
+
+
+def break_indexes(train, validation, test):
+    """In the manifest."""
+    train["python"]["index"] |= {"documents": 19, "sha256": "none"}
+    train["issue"]["index"] |= {"file": "../manifest.json"}
+    validation["python"]["index"] |= {"file": "train-python-documents.parquet", "sha256": None}
+    test["python"]["index"] |= {"file": None}
+    test["C#"]["index"] |= {"file": "train-python-documents.parquet"}
+    test["C#"]["index"].pop("documents")
 
 
 def break_evaluation(out, artifacts):
@@ -249,6 +268,16 @@ def test_a_broken_clean_file_is_named(text, key, broken_reports):
         ("file_bytes must not be null", "shards", ("validation", "python", "null")),
         ("documents must not exceed tokens", "shards", ("validation", "python", "validation-python-00000.bin")),
         ("sha256 must be 64 lower-case hex digits", "shards", ("train", "python", "train-python-00000.bin")),
+        ("documents must equal index.documents", "sources", ("train", "python")),
+        ("index.documents must not be null", "sources", ("test", "C#")),
+        ("file must be a bare name such as train-python-documents.parquet", "indexes", ("train", "issue")),
+        ("file must be unique", "indexes", ("train", "python")),
+        ("file_bytes must not be null", "indexes", ("train", "issue")),
+        ("sha256 must be 64 lower-case hex digits", "indexes", ("train", "python")),
+        ("rows must not be null", "index_files", ("test-python-documents.parquet",)),
+        ("rows must be at least 1", "index_files", ("train-issue-documents.parquet",)),
+        ("repository must be a name that is not empty", "documents", ("", "m3.py")),
+        ("tokens must be at least 1", "documents", ("o/p", "m5.py")),
     ],
 )
 def test_a_broken_shard_is_named_by_split_source_and_file(text, view, key, broken_reports):

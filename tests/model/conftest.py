@@ -6,6 +6,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from model.config import ModelConfig
+from model.document_index import Origin
 from model.special_tokens import STARCODER, STARCODER2
 from model.token_shards import ShardWriter
 from tests.model.rank_server import RankServer
@@ -44,8 +45,8 @@ def corpus(tmp_path_factory, tokenizer):
     random = np.random.default_rng(0)
     for number in range(120):
         tokens = random.integers(19, tokenizer.get_vocab_size(), random.integers(5, 200)).astype(np.uint16)
-        source = "python" if number % 5 else "issue"
-        writer.add("validation" if number % 6 == 0 else "train", source, tokens, len(tokens))
+        split, source = "validation" if number % 6 == 0 else "train", "python" if number % 5 else "issue"
+        writer.add(split, source, tokens, len(tokens), Origin(f"owner/r{number % 7}", f"src/m{number}.py"))
     writer.close()
     return path
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from model.batches import ShortCorpusError, TrainBatches, validation_sources, windows_of
 from model.config import FillInMiddleConfig, ParallelLayout, PretrainConfig
+from model.document_index import Origin
 from model.source_blend import BlendError
-from model.special_tokens import FIM_PAD, FIM_PREFIX, IGNORED_TARGET
+from model.special_tokens import END_OF_TEXT, FIM_PAD, FIM_PREFIX, IGNORED_TARGET
 from model.text_codec import ByteLevelCodec
 from model.token_shards import ShardWriter, TokenShards
 
@@ -60,11 +61,12 @@ def write_shards(path, **tokens_by_source):
     for split, sizes in tokens_by_source.items():
         for source, total in sizes.items():
             generator = np.random.default_rng([len(split), *source.encode()])
+            start = 0
             while total:
                 length = min(total, int(generator.integers(2, 60)))
                 document = generator.integers(19, 320, length - 1).astype(np.uint16)
-                writer.add(split, source, document, num_bytes=length)
-                total -= length
+                writer.add(split, source, document, length, Origin(f"o/{source}", f"{start}"))
+                total, start = total - length, start + length
     writer.close()
     return TokenShards(path)
 
@@ -171,6 +173,18 @@ def test_how_large_one_source_is_moves_nothing_in_another(tmp_path_factory, shar
                 read.append((window, batches.sample(number).tobytes()))
             number += 1
     assert streams[shards] == streams[changed]
+
+
+def test_the_documents_of_a_sample_are_those_that_its_tokens_are_of(shards, codec):
+    batches = TrainBatches(shards, codec, config_of(rate=0.0), CONTEXT)
+    for number in range(40):
+        source, window = batches.window_of(number)
+        told = batches.documents_of(number)
+        assert sum(held for _, held in told) == CONTEXT + 1
+        starts = [document.start for document, _ in told]
+        assert [document.origin for document, _ in told] == [Origin(f"o/{source}", f"{start}") for start in starts]
+        borders = np.flatnonzero(batches.sample(number) == END_OF_TEXT) + 1
+        assert starts[1:] == (borders[borders <= CONTEXT] + window * CONTEXT).tolist()
 
 
 def test_samples_far_out_cost_nothing(shards, codec):

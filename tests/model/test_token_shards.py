@@ -69,7 +69,8 @@ def test_the_same_documents_give_the_same_bytes(tmp_path):
         (tmp_path / name).mkdir()
         write(tmp_path / name, [[1, 2, 3], [4] * 9, [5]])
     files = sorted(path.name for path in (tmp_path / "once").iterdir())
-    assert files == ["manifest.json", "train-python-00000.bin", "train-python-00001.bin"]
+    shards = ["train-python-00000.bin", "train-python-00001.bin"]
+    assert files == ["manifest.json", *shards, "train-python-documents.parquet"]
     for name in files:
         assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
@@ -123,7 +124,7 @@ def test_how_large_one_source_is_changes_no_byte_of_another(tmp_path):
                 writer.add("train", "c", [7, 8], num_bytes=2)
         writer.close()
     files = sorted(path.name for path in (tmp_path / "once").glob("train-python-*"))
-    assert len(files) == 7
+    assert len(files) == 8
     for name in files:
         assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
@@ -174,7 +175,7 @@ def test_a_missing_manifest_is_named(tmp_path):
     ("changes", "said"),
     [
         ({"dtype": "uint32"}, "dtype: .*'uint32'"),
-        ({"format": 1}, "format: .*1"),
+        ({"format": 2}, "format: .*2; tokenize the corpus again"),
         ({"splits": 3}, "splits: "),
         ({"surprise": 1}, "surprise: "),
         ({"vocab_size": 10}, "token id 49, beyond the vocabulary of 10"),
@@ -204,6 +205,22 @@ def test_totals_that_do_not_add_up_are_refused(tmp_path):
     python_of(manifest)["tokens"] = 3
     mend_manifest(tmp_path, **manifest)
     with pytest.raises(TokenShardError, match="source 'python' of split 'train' 3 tokens, but its shards have 2"):
+        TokenShards(tmp_path)
+
+
+def test_an_index_of_other_documents_is_refused(tmp_path):
+    manifest = write(tmp_path, [[1]])
+    python_of(manifest)["index"]["documents"] = 2
+    mend_manifest(tmp_path, **manifest)
+    with pytest.raises(TokenShardError, match="source 'python' of split 'train' 1 documents, but its index has 2"):
+        TokenShards(tmp_path)
+
+
+def test_what_was_written_before_there_were_indexes_is_told_to_be_old(tmp_path):
+    manifest = write(tmp_path, [[1]])
+    del python_of(manifest)["index"]
+    mend_manifest(tmp_path, **manifest | {"format": 2})
+    with pytest.raises(TokenShardError, match=r"format: .*2; tokenize the corpus again"):
         TokenShards(tmp_path)
 
 

@@ -150,7 +150,8 @@ def test_the_loss_and_the_gradient_of_a_run_that_diverges_name_the_batch(
 ):
     request = request_of(corpus, tmp_path, layout={"pipeline": 2}, model={"init_std": 1e30})
     sentence = (
-        r"TrainingFailedError: training diverged at step 1: .* look at samples 0 to 7 \(issue \d, python \d\), lower"
+        r"TrainingFailedError: training diverged at step 1: .* look at samples 0 to 7 \(issue \d, python \d\), which "
+        r"read owner/r\d:src/m\d+\.py \(\d+ tokens\)"
     )
     with pytest.raises(RankFailedError, match=sentence):
         run_request(ranks, request)

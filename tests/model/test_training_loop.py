@@ -13,7 +13,12 @@ def test_a_loss_that_stands_out_is_told_with_its_batch_and_the_training_goes_on(
     request = request_of(corpus, tmp_path, num_steps=30)
     (note,) = run_request(ranks, request, "train_with_a_spike", step=25)
     batch = re.escape("samples 192 to 199 (issue 2, python 6)")
-    assert re.fullmatch(rf"the loss of step 25 is \d\.\d{{3}}, of those before \d\.\d{{3}}: look at {batch}", note)
+    named = r"(owner/r\d:src/m\d+\.py \(\d+ tokens\),? ){8}"
+    assert re.fullmatch(
+        rf"the loss of step 25 is \d\.\d{{3}}, of those before \d\.\d{{3}}: look at {batch}, which read "
+        rf"{named}and \d+ more documents? of \d (repository|repositories)",
+        note,
+    )
     assert (request.out / "model.safetensors").exists()
 
 

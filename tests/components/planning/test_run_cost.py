@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.planning.run_cost import observed_cost, run_cost
+from components.planning.run_cost import observed_cost, run_cost, sum_of_costs
 from tests.components.planning.trial_runs import pool_of
 
 
@@ -24,3 +24,26 @@ def test_without_constants_only_hours_are_told() -> None:
     cost = observed_cost(2, 60.0, None)
     assert (cost.device, cost.device_hours) == ("rank", 0.033333)
     assert (cost.pool, cost.cost_usd, cost.energy_kwh, cost.carbon_kg) == (None, None, None, None)
+
+
+def test_attempts_are_summed_up() -> None:
+    costs = [observed_cost(8, seconds, pool_of().costs) for seconds in (1800.0, 3600.0, 0.0)]
+    total, at_once = sum_of_costs(costs), observed_cost(8, 5400.0, pool_of().costs)
+    assert (total.device, total.pool, total.device_hours) == ("a100-80gb", "test", 12.0)
+    for name in ("cost_usd", "energy_kwh", "carbon_kg"):
+        assert getattr(total, name) == pytest.approx(getattr(at_once, name), abs=2e-6)
+    assert sum_of_costs(costs[:1]) == costs[0]
+
+
+def test_attempts_on_several_pools_name_them_all() -> None:
+    first = observed_cost(8, 3600.0, pool_of().costs)
+    second = first.model_copy(update={"device": "h100", "pool": "spot", "cost_usd": 1.5})
+    both = sum_of_costs([first, second, first])
+    assert (both.device, both.pool, both.device_hours) == ("a100-80gb and h100", "test and spot", 24.0)
+    assert both.cost_usd == 2 * (first.cost_usd or 0) + 1.5
+
+
+def test_money_that_one_attempt_does_not_know_is_not_known_of_all() -> None:
+    both = sum_of_costs([observed_cost(1, 3600.0, pool_of().costs), observed_cost(1, 3600.0, None)])
+    assert (both.device, both.device_hours) == ("a100-80gb and rank", 2.0)
+    assert (both.pool, both.cost_usd, both.energy_kwh, both.carbon_kg) == (None, None, None, None)

@@ -25,7 +25,7 @@ ALWAYS = PrefixProbabilities(repository=1.0, path=1.0, stars=1.0)
 def config(probability: float = 1.0, named: float = 1.0) -> TokenizeCorpusConfig:
     return TokenizeCorpusConfig.model_validate(
         {
-            "recipe": 3,
+            "recipe": 4,
             "shard_tokens": 1024,
             "layout": "files",
             "prefix_probabilities": {"repository": probability, "path": probability, "stars": probability},
