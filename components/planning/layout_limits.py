@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from components.planning.hardware import Hardware
 from components.planning.memory import StageMemory
-from model.config import ModelConfig, PretrainConfig
+from model.config import ModelConfig, PretrainConfig, misfits
 
 
 def refusals(
@@ -12,31 +12,10 @@ def refusals(
 ) -> tuple[str, ...]:
     """Empty if the layout can be had."""
     return (
-        *indivisible(model, vocab_size, config),
+        *misfits(model, vocab_size, config.layout),
         *_too_few_devices(config, hardware),
         *_too_little_memory(config, hardware, memory),
     )
-
-
-def indivisible(model: ModelConfig, vocab_size: int, config: PretrainConfig) -> tuple[str, ...]:
-    """What of the model the layout's numbers do not divide, on whatever hardware."""
-    layout = config.layout
-    divided = {
-        "model.num_heads": model.num_heads,
-        "model.feed_forward_size": model.feed_forward_size,
-        "the vocabulary": vocab_size,
-        "model.hidden_size": model.hidden_size,
-    }
-    if layout.sequence_parallel:
-        divided["model.context_length_tokens"] = model.context_length_tokens
-    reasons = [
-        f"{name} {size:,} is not divisible by layout.tensor {layout.tensor}"
-        for name, size in divided.items()
-        if size % layout.tensor
-    ]
-    if layout.pipeline > model.num_layers:
-        reasons.append(f"layout.pipeline {layout.pipeline} has more stages than model.num_layers {model.num_layers}")
-    return tuple(reasons)
 
 
 def _too_few_devices(config: PretrainConfig, hardware: Hardware) -> tuple[str, ...]:

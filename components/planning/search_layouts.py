@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from components.planning.hardware import Hardware
-from components.planning.layout_limits import indivisible
 from components.planning.layout_plan import LayoutPlan, plan_layout
-from model.config import ModelConfig, ParallelLayout, PretrainConfig
+from model.config import ModelConfig, ParallelLayout, PretrainConfig, misfits
 
 _MICRO_BATCH_SIZES = (1, 2, 4, 8, 16)
 _MOST_TENSOR_RANKS = 64
@@ -49,7 +48,7 @@ def plan_pool(
     refused: Counter[str] = Counter()
     for layout in _layouts(devices, hardware, model.num_layers):
         shape = config.model_copy(update={"layout": layout})
-        if indivisible(model, vocab_size, shape):
+        if misfits(model, vocab_size, shape.layout):
             refused["heads or vocabulary that do not divide"] += 1
             continue
         for candidate in _candidates(shape, config.global_batch_size):
