@@ -149,6 +149,7 @@ STEPS: tuple[Step, ...] = (
         needs=Needs.GPU,
         resumable=True,
         tracked=True,
+        keeps_checkpoints=True,
     ),
     Step(
         name="export_weights",

@@ -38,15 +38,29 @@ class PretrainSummary(Summary):
 
 
 def run(
-    config: PretrainConfig, *, model: ModelConfig, token_shards: Path, tokenizer: Path, out: Path, work_dir: Path
+    config: PretrainConfig,
+    *,
+    model: ModelConfig,
+    token_shards: Path,
+    tokenizer: Path,
+    out: Path,
+    work_dir: Path,
+    checkpoint_store: str | None = None,
 ) -> PretrainSummary:
-    """Train to the last step, from the last checkpoint in `work_dir` if there is one, and write `out`.
+    """Train to the last step, from the last checkpoint in `work_dir` or the store if there is one, and write `out`.
 
-    ParamsError if the blend does not fit the sources; TrainingError if a process fails, if the loss is not finite, or
-    if the shards do not fill a window; PreemptedError if the run was asked to stop.
+    `checkpoint_store` is an `s3://bucket/prefix` where checkpoints are kept too, and changes nothing of the result.
+    ParamsError if the blend does not fit the sources; TrainingError if a process fails, if the loss is not finite, if
+    the store cannot be used, or if the shards do not fill a window; PreemptedError if the run was asked to stop.
     """
     request = TrainRequest(
-        token_shards=token_shards, tokenizer=tokenizer, model=model, pretrain=config, work_dir=work_dir, out=out
+        token_shards=token_shards,
+        tokenizer=tokenizer,
+        model=model,
+        pretrain=config,
+        work_dir=work_dir,
+        out=out,
+        checkpoint_store=checkpoint_store,
     )
     try:
         shards = TokenShards(token_shards)
