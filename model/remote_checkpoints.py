@@ -66,7 +66,7 @@ class RemoteCheckpoints:
         config = Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries=retries)
         try:
             with self._faults_told():
-                self._client: Any = boto3.client("s3", config=config)
+                self._client: Any = boto3.Session().client("s3", config=config)
         except ValueError:
             raise TrainingFailedError("AWS_ENDPOINT_URL is no address; give http://HOST:PORT or https://HOST") from None
         self._endpoint = _without_secrets(self._client.meta.endpoint_url)
