@@ -25,8 +25,8 @@ from model.training_errors import TrainingFailedError
 
 _SECONDS_AT_THE_END = 600.0
 """How long the end of a run waits for its last upload; a preempted one may have less."""
-_TOLD_STEPS = struct.Struct(">8Q")
-"""Newest steps of the store: more than are kept, should their removal have failed."""
+_LOOKED_AT = 8
+"""Newest checkpoints of the store that a start may try: more than are kept, should their removal have failed."""
 
 
 @dataclass
@@ -105,13 +105,14 @@ class CheckpointMirror:
         fault = ""
         if self.rank == 0:
             try:
-                steps = self.remote.steps()[-8:]
+                steps = self.remote.steps()[-_LOOKED_AT:]
                 self._end_earlier_uploads(note)
             except TrainingFailedError as error:
                 fault = str(error)
         require_success(self.exchange, fault)
-        told = self.exchange(_TOLD_STEPS.pack(*steps, *[0] * (8 - len(steps))))[0]
-        return [step for step in _TOLD_STEPS.unpack(told) if step]
+        form, padding = f">{_LOOKED_AT}Q", [0] * (_LOOKED_AT - len(steps))
+        told = struct.unpack(form, self.exchange(struct.pack(form, *steps, *padding))[0])
+        return [step for step in told if step]
 
     def fetch(self, step: int, note: Note) -> bytes | None:
         """Bring the files of a checkpoint into the directory, verified; returns its commit, which makes them one.

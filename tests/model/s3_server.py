@@ -1,6 +1,7 @@
 """A real S3 on this machine: a server that ranks in other processes speak to as well."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,14 @@ class S3Server:
 
     def committed_steps(self) -> list[int]:
         return [int(key.split("/")[-2].removeprefix("step-")) for key in self.objects() if key.endswith("/commit.json")]
+
+
+@contextmanager
+def nobody_answers() -> Iterator[str]:
+    """An address, HOST:PORT, at which nobody listens."""
+    with socket.socket() as reservation:
+        reservation.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{reservation.getsockname()[1]}"
 
 
 @contextmanager

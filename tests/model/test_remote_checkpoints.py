@@ -11,7 +11,7 @@ from model import remote_checkpoints
 from model.checkpoint_commit import DamagedError
 from model.remote_checkpoints import RemoteCheckpoints
 from model.training_errors import TrainingFailedError
-from tests.model.s3_server import S3Server, s3_server
+from tests.model.s3_server import S3Server, nobody_answers
 
 _RUN = {"model": "5f3b1c0d9e8a7766", "batch": "8"}
 
@@ -165,14 +165,11 @@ def test_a_machine_without_credentials_is_told_with_its_mend(s3: S3Server, monke
         _store(s3).steps()
 
 
-def test_a_server_that_is_down_is_told_without_what_may_be_secret(monkeypatch: pytest.MonkeyPatch):
-    with s3_server() as running:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
-    address = running.environment["AWS_ENDPOINT_URL"].removeprefix("http://")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://user:password@{address}")
-    with pytest.raises(TrainingFailedError) as told:
-        RemoteCheckpoints("s3://bucket/x", _RUN).steps()
+def test_a_server_that_is_down_is_told_without_what_may_be_secret(s3: S3Server, monkeypatch: pytest.MonkeyPatch):
+    with nobody_answers() as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://user:password@{address}")
+        with pytest.raises(TrainingFailedError) as told:
+            RemoteCheckpoints("s3://bucket/x", _RUN).steps()
     assert str(told.value) == (
         f"the checkpoint store s3://bucket cannot be used: http://{address} does not answer (EndpointConnectionError); "
         "start it, or mend AWS_ENDPOINT_URL or the network; STARLOOM_CHECKPOINT_STORE unset trains without it"
