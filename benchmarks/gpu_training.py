@@ -29,13 +29,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model.attention import BACKENDS, attend
 from model.config import FillInMiddleConfig, ModelConfig, ParallelLayout, PretrainConfig
+from model.device_peaks import peak_of
 from model.loss import cross_entropy
 from model.model_size import forward_flops_per_token, parameter_count
 from model.tensor_parallel import ALONE
 from model.transformer import CodeModel, initial_weight
 
-PEAK_FLOPS = {"H100": 989.4e12, "H200": 989.4e12, "A100": 312e12}
-"""Dense bf16 of the data sheets (SXM)."""
 VOCABULARY = 49_152
 TOKENS_PER_STEP = 65_536
 WARM_STEPS, TIMED_STEPS = 3, 7
@@ -86,6 +85,7 @@ def training(micro_batch_size: int, context: int, *, compiled: bool) -> Pretrain
         validation_batches=1,
         checkpoint_every_steps=1000,
         seed=1,
+        start_from=None,
     )
 
 
@@ -337,8 +337,8 @@ def _old_varlen() -> None:
 
 
 def _peak() -> float:
-    name = torch.cuda.get_device_name()
-    return next((peak for kind, peak in PEAK_FLOPS.items() if kind in name), float("nan"))
+    peak = peak_of(torch.cuda.get_device_name())
+    return peak.bf16 if peak else float("nan")
 
 
 def main(out: Path | None) -> None:

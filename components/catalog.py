@@ -122,6 +122,7 @@ STEPS: tuple[Step, ...] = (
         module="components.tokens.train_tokenizer",
         inputs=("corpus_splits",),
         output="tokenizer",
+        reads_sources=True,
     ),
     Step(
         name="tokenize_corpus",
@@ -147,6 +148,7 @@ STEPS: tuple[Step, ...] = (
         output="checkpoint",
         sections=("model",),
         needs=Needs.GPU,
+        reads_sources=True,
         resumable=True,
         tracked=True,
         keeps_checkpoints=True,

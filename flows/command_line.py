@@ -91,7 +91,8 @@ def run(
     """
     settings = _enter()
     request = _request(params, training_steps, seed, promote)
-    refuse_what_cannot_run(load_config(settings.workspace / params))  # told before the services start
+    config = load_config(settings.workspace / params)
+    refuse_what_cannot_run(config, settings.workspace)  # told before the services start
     with out.status("starting the services"):
         start_everything(settings, lambda text: None)
     os.environ.setdefault(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
@@ -28,6 +28,8 @@ class _Line:
     started: float = 0.0
     seconds: float = 0.0
     done: int = 0
+    heard: tuple[float, int] | None = None
+    """When the first progress came, and how far it was: a resumed step does not begin at 0."""
     total: int | None = None
     what: str = ""
     metrics: dict[str, float] = field(default_factory=dict[str, float])
@@ -59,6 +61,7 @@ class RunView:
         match event["event"]:
             case "progress":
                 line.done, line.total, line.what = event["done"], event["total"], event["what"]
+                line.heard = line.heard or (time.monotonic(), line.done)
             case "metrics":
                 line.metrics |= event["values"]
             case "note":
@@ -85,9 +88,12 @@ class RunView:
     def __rich__(self) -> RenderableType:
         """The table as it is now."""
         table = Table.grid(padding=(0, 1))
+        below: list[RenderableType] = []
         for name, line in self._lines.items():
             table.add_row(self._mark(line), Text(name, style="bold" if line.state == "running" else ""), *_told(line))
-        return table
+            if line.state == "running":
+                below += [Text(f"  {figures}", style="dim") for figures in figures_of(line.metrics)[1:]]
+        return Group(table, *below)
 
     def _mark(self, line: _Line) -> RenderableType:
         match line.state:
@@ -106,20 +112,63 @@ def _told(line: _Line) -> tuple[RenderableType, RenderableType]:
     if line.state == "waiting":
         return Text(""), Text("")
     if line.state == "running":
-        elapsed = time.monotonic() - line.started
         bar = ProgressBar(total=line.total, completed=line.done, width=_BAR_WIDTH, pulse=line.total is None)
-        return bar, Text(_figures(line, elapsed), style="dim")
+        return bar, Text(_figures(line), style="dim")
     return Text(f"{line.state} in {line.seconds:.1f} s"), Text(line.detail, style="dim")
 
 
-def _figures(line: _Line, elapsed: float) -> str:
+def _figures(line: _Line) -> str:
     parts = [f"{line.done:,}/{line.total:,} {line.what}" if line.total else line.what]
-    if line.total and line.done:
-        parts.append(f"about {elapsed / line.done * (line.total - line.done):.0f} s left")
-    parts += [f"{name} {line.metrics[key]:{form}}" for key, name, form in _SHOWN if key in line.metrics]
+    if line.total and line.heard and line.done > line.heard[1]:
+        elapsed = time.monotonic() - line.heard[0]
+        left = elapsed / (line.done - line.heard[1]) * (line.total - line.done)
+        parts.append(f"about {_duration(left)} left")
+    parts += figures_of(line.metrics)[:1]
     if not line.metrics and line.detail:
         parts.append(line.detail)
     return ", ".join(part for part in parts if part)
+
+
+def figures_of(metrics: Mapping[str, float]) -> list[str]:
+    """What a training measured, in up to three lines: how well, how it steps and how fast, the loss of each source."""
+    utilization, memory = metrics.get("model_flops_utilization"), metrics.get("memory_bytes")
+    parts = _told_of(metrics, _SHOWN_BELOW)
+    if "model_flops_per_second" in metrics:
+        parts.append(f"{_prefixed(metrics['model_flops_per_second'])}FLOP/s")
+    if utilization is not None:
+        parts.append(f"MFU {utilization:.1%}")
+    if memory is not None:
+        parts.append(f"{_prefixed(memory)}B a rank")
+    sources = [
+        f"{name.removeprefix(_OF_A_SOURCE)} {loss:.3f}"
+        for name, loss in sorted(metrics.items(), key=lambda item: -item[1])
+        if name.startswith(_OF_A_SOURCE)
+    ]
+    if len(sources) > _SOURCES_SHOWN:
+        sources[_SOURCES_SHOWN:] = [f"{len(sources) - _SOURCES_SHOWN} more below"]
+    lines = [_told_of(metrics, _SHOWN), parts, sources]
+    return [", ".join(line) for line in lines if line]
+
+
+def _told_of(metrics: Mapping[str, float], shown: Sequence[tuple[str, str, str]]) -> list[str]:
+    return [f"{name} {metrics[key]:{form}}" for key, name, form in shown if key in metrics]
+
+
+def _prefixed(value: float) -> str:
+    """With three digits and the unit's prefix, to be followed by the unit."""
+    for prefix in ("", "k", "M", "G", "T"):
+        if value < 1000:
+            return f"{value:.3g} {prefix}"
+        value /= 1000
+    return f"{value:,.3g} P"
+
+
+def _duration(seconds: float) -> str:
+    """As much of it as one cares for."""
+    hours, minutes = divmod(round(seconds) // 60, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {round(seconds) % 60} s" if minutes else f"{seconds:.0f} s"
 
 
 _SHOWN = (
@@ -127,3 +176,10 @@ _SHOWN = (
     ("validation_loss", "validation", ".3f"),
     ("tokens_per_second", "tokens/s", ",.0f"),
 )
+_SHOWN_BELOW = (
+    ("gradient_norm", "gradient norm", ".3g"),
+    ("learning_rate", "learning rate", ".2e"),
+)
+_OF_A_SOURCE = "validation_loss/"
+_SOURCES_SHOWN = 6
+"""The hardest ones."""

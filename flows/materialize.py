@@ -22,6 +22,7 @@ from components.lineage import StepRecord, published_record
 from components.run_step import find_published
 from components.step import Needs, Step
 from flows.plan_run import cost_environment
+from flows.progress_page import ProgressPage
 from flows.run_context import RunContext
 from k8s.local_launcher import launch
 from k8s.request import Failed, JobOutcome, JobRequest, Succeeded
@@ -109,6 +110,7 @@ def _run_in_process(step: Step, run: RunContext, log: "logging.LoggerAdapter[Any
         gpus=_GPUS[step.needs],
     )
     told: StarloomError | None = None
+    page = ProgressPage(step.name) if step.tracked else None
     with launch(request) as job:
         for line in job.lines():
             event = _event(line)
@@ -120,6 +122,8 @@ def _run_in_process(step: Step, run: RunContext, log: "logging.LoggerAdapter[Any
             if event["event"] == "note":
                 log.info(event["text"])
             run.hear(step.name, event)
+            if page:
+                page.hear(event)
         outcome = job.outcome()
     if not isinstance(outcome, Succeeded):
         raise told or failure_of(step, outcome)

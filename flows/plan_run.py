@@ -11,6 +11,7 @@ from components.planning.plan_page import SHOWN_MICRO_BATCHES, plan_page
 from components.planning.run_cost import DeviceCosts
 from components.planning.search_layouts import PoolPlan, plan_pool
 from components.settings import DEVICE_COSTS_VARIABLE
+from components.training.start_model import require_fitting_start
 from k8s.profile import Profile, ProfileError, load_profile
 
 LOCAL = "local"
@@ -49,8 +50,13 @@ def hardware_of(profile: Profile, ranks: int) -> Hardware:
     )
 
 
-def refuse_what_cannot_run(config: PipelineConfig, pool: str = LOCAL) -> None:
-    """ParamsError if the plan says that the training does not fit the pool, with the nearest layout that does."""
+def refuse_what_cannot_run(config: PipelineConfig, workspace: Path, pool: str = LOCAL) -> None:
+    """Say before anything is run what would stop the training after hours of work on the corpus.
+
+    ParamsError if the plan says that it does not fit the pool, with the nearest layout that does, or if the model that
+    it starts from is another network; SourceError if that is not there.
+    """
+    require_fitting_start(config.pretrain, config.model, config.train_tokenizer.vocab_size, workspace)
     plan, _ = plan_run(config, pool)
     if plan.asked.refusals:
         mend = f"the nearest that fits is {plan.nearest.name}" if plan.nearest else "no layout of the pool fits"

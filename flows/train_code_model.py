@@ -12,6 +12,7 @@ from components.registry.register_model import register_model
 from components.versioning import DataVersion, record_data_version
 from flows.forms import TrainCodeModelRequest
 from flows.materialize import act, materialize
+from flows.plan_run import refuse_what_cannot_run
 from flows.run_context import open_run
 
 _AS_THE_FILE_SAYS = TrainCodeModelRequest()
@@ -36,6 +37,7 @@ def train_code_model(request: TrainCodeModelRequest = _AS_THE_FILE_SAYS) -> Trai
     Steps whose recipe and bytes are unchanged are reused. One run at a time holds the workspace.
     """
     with open_run("train_code_model", request.params_file, request.overrides()) as run:
+        refuse_what_cannot_run(run.config, run.settings.workspace)
         corpus = materialize("dataset_card", run)
         data_version = act("record_data_version", record_data_version, run.config, run.settings)
         records = materialize("eval_report", run, made=corpus)

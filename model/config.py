@@ -140,6 +140,28 @@ def require_fitting(model: ModelConfig, vocab_size: int, layout: ParallelLayout)
         raise LayoutError(f"pretrain.layout does not fit the model: {'; '.join(reasons)}; change one of them")
 
 
+_MAY_CHANGE = frozenset({"context_length_tokens", "rope_theta", "attention_window_tokens", "init_std"})
+"""What a model may have otherwise than the one that it starts from: no weight depends on it."""
+
+
+def require_same_network(model: ModelConfig, vocab_size: int, start: ModelConfig, start_vocab_size: int) -> None:
+    """LayoutError unless a model can begin with the weights of `start`; rotary positions may reach further than its."""
+    here, there = (
+        {**config.model_dump(), "vocab_size": size} for config, size in ((model, vocab_size), (start, start_vocab_size))
+    )
+    free = _MAY_CHANGE if model.rope_theta is not None else _MAY_CHANGE - {"context_length_tokens"}
+    differing = [
+        f"{name} (there {there[name]}, here {here[name]})"
+        for name in here
+        if name not in free and here[name] != there[name]
+    ]
+    if differing:
+        raise LayoutError(
+            f"pretrain.start_from holds another network, which differs in {', '.join(differing)}; give the parameters "
+            "that it was trained with, or another directory"
+        )
+
+
 class PretrainConfig(BaseModel):
     """The training run. Everything here changes the weights, so it is identity, the number of processes too."""
 
@@ -186,6 +208,11 @@ class PretrainConfig(BaseModel):
     """Of micro_batch_size windows, of all sources together; with fewer batches than sources the smallest have none."""
     checkpoint_every_steps: Annotated[int, Field(ge=1)]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
+    start_from: Annotated[str, Field(min_length=1)] | None
+    """A Hugging Face directory, from the workspace, whose weights the run begins with; None draws them by `seed`.
+
+    The optimizer begins anew. What counts is the directory's content, not its name.
+    """
 
     @property
     def global_batch_size(self) -> int:

@@ -1,4 +1,4 @@
-"""The one file that speaks to DeepSpeed: parameters in, optimizer steps and the state of this rank out.
+"""DeepSpeed behind one set of methods: parameters in, optimizer steps and the state of this rank out.
 
 Two of its engines stand behind one set of methods: the plain one, where a rank holds all layers, and the pipeline,
 where it holds those of its stage. The state is handed out as fragments of named parameters and taken back the same
@@ -7,6 +7,7 @@ way, as DeepSpeed's own checkpoints are pickles. Every public method is collecti
 
 import importlib
 import logging
+import resource
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from model.pipeline import PipelineBlock, layers_of, loss_of
 from model.process_grid import device_of, meet, place_of, tensor_group
 from model.stragglers import ForwardClock
 from model.tensor_parallel import TensorGroup, shard_dimension
-from model.training_state import KINDS, Fragment, Place, RankState, StateReader
+from model.training_state import KINDS, Fragment, Place, RankState, WholeState
 from model.transformer import Block, CodeModel, document_numbers, initial_weight
 
 
@@ -70,7 +71,8 @@ class Engine:
         """
         accelerator: Any = get_accelerator()
         on_gpu = accelerator.device_name() == "cuda"
-        self._device = device_of(local_rank, on_gpu)
+        self.device = device_of(local_rank, on_gpu)
+        """What this rank computes on."""
         self._config = config
         _avoid_slow_imports()
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
@@ -87,7 +89,7 @@ class Engine:
                 if config.compile_blocks:
                     block.compile()
         _set_first_weights(self._names, model, self._group, config.seed)
-        self._clock = ForwardClock(module, self._device)
+        self._clock = ForwardClock(module, self.device)
         engine, *_ = deepspeed.initialize(
             model=module,
             optimizer=_adamw(self._names, config),
@@ -191,7 +193,7 @@ class Engine:
             state[name] = Fragment(place, {kind: flat.detach()[run] for kind, flat in self._flats(kept.flat).items()})
         return state
 
-    def import_state(self, state: StateReader, step: int) -> None:
+    def import_state(self, state: WholeState, step: int) -> None:
         """Go on from a state after `step` optimizer steps, of this layout or another; call it before the first step.
 
         ValueError if it is the state of another model, StateError if it is not whole, both with nothing changed.
@@ -212,9 +214,16 @@ class Engine:
         """What this rank spent in the forward passes of training steps since the last call."""
         return self._clock.take_seconds()
 
+    @property
+    def peak_memory_bytes(self) -> int:
+        """The most that this rank has held: of its GPU in tensors, or else of the machine."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts KiB
+
     def exchange(self, payload: bytes) -> list[bytes]:
         """Every rank's payload, in the order of ranks; all must be equally long. Also a barrier."""
-        mine = torch.tensor(list(payload), dtype=torch.uint8, device=self._device)
+        mine = torch.tensor(list(payload), dtype=torch.uint8, device=self.device)
         gathered = [torch.empty_like(mine) for _ in range(self.world_size)]
         dist.all_gather(gathered, mine)
         return [bytes(tensor.tolist()) for tensor in gathered]
@@ -296,7 +305,7 @@ class Engine:
         return self._engine.optimizer.optimizer
 
     def _tensors(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        tokens_BT, targets_BT = (torch.from_numpy(ids).to(self._device) for ids in batch)
+        tokens_BT, targets_BT = (torch.from_numpy(ids).to(self.device) for ids in batch)
         return tokens_BT, targets_BT
 
     def _mean_over_ranks(self, losses: Sequence[Tensor]) -> float:

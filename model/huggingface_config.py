@@ -4,6 +4,7 @@ What a model of ours does not have (other activations, scaled rotary angles, att
 name rather than left out: a model that loads computes what its maker computed.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from model.config import ModelConfig
 from model.special_tokens import END_OF_TEXT
 
+CONFIG_FILE = "config.json"
 DEFAULT_ROPE_THETA = 10_000.0
 """Where `config.json` is silent; of transformers 4 and 5."""
 
@@ -110,6 +112,18 @@ def _starcoder2_only(config: ModelConfig) -> dict[str, Any]:
 def generation_config_json() -> dict[str, Any]:
     """What `generation_config.json` holds: greedy until end-of-text."""
     return {"bos_token_id": END_OF_TEXT, "eos_token_id": END_OF_TEXT, "do_sample": False}
+
+
+def read_bundle_config(path: Path) -> tuple[ModelConfig, int]:
+    """The model in a Hugging Face directory and the size of its vocabulary, its weights unseen; BundleError."""
+    file = path / CONFIG_FILE
+    try:
+        said: Any = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{file} cannot be read ({error}); export the model again") from None
+    if not isinstance(said, dict):
+        raise BundleError(f"{file} is not a JSON object; export the model again")
+    return read_config_json(cast("dict[str, Any]", said), file)
 
 
 def read_config_json(said: Mapping[str, Any], path: Path) -> tuple[ModelConfig, int]:

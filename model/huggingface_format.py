@@ -7,18 +7,23 @@ writing and may be present or absent when reading, as published StarCoder checkp
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from model.config import ModelConfig
-from model.huggingface_config import BundleError, config_json, generation_config_json, read_config_json
+from model.huggingface_config import (
+    CONFIG_FILE,
+    BundleError,
+    config_json,
+    generation_config_json,
+    read_bundle_config,
+)
 from model.huggingface_names import EMBEDDING, TIED_HEAD, Match, matches, to_ours, to_theirs
 from model.tensor_files import TensorFileError, TensorFiles, write_tensors
 from model.transformer import CodeModel, parameter_shapes
 
-CONFIG_FILE = "config.json"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -45,22 +50,48 @@ def load_bundle(path: Path, dtype: torch.dtype = torch.float32) -> CodeModel:
 
     BundleError if a file is missing or damaged, or if the model is of another kind.
     """
-    config, vocab_size = read_config_json(_read_json_object(path / CONFIG_FILE), path / CONFIG_FILE)
-    try:
-        files = TensorFiles(path)
-    except TensorFileError as error:
-        raise BundleError(f"{error}; export the model again") from None
-    _check_names(files, config, vocab_size, path)
-    _check_head(files, config, path)
-    weights: dict[str, Tensor] = {}
-    for match in matches(config):
-        weights |= zip(match.ours, _imported(files, match, config, dtype), strict=True)
-    for name, tensor in weights.items():
-        _check_finite(name, tensor, str(path))
+    weights = BundleWeights(path, dtype)
     with torch.device("meta"):
-        model = CodeModel(config, vocab_size)
-    model.load_state_dict(weights, assign=True)
+        model = CodeModel(weights.config, weights.vocab_size)
+    model.load_state_dict({name: weights[name] for name in weights}, assign=True)
     return model.eval()
+
+
+class BundleWeights(Mapping[str, Tensor]):
+    """The weights in a Hugging Face directory under our names, read from the files as they are asked for.
+
+    BundleError if a file is missing or damaged, if the model is of another kind, or if a weight is not finite.
+    """
+
+    def __init__(self, path: Path, dtype: torch.dtype = torch.float32) -> None:
+        self.config, self.vocab_size = read_bundle_config(path)
+        try:
+            self._files = TensorFiles(path)
+        except TensorFileError as error:
+            raise BundleError(f"{error}; export the model again") from None
+        _check_names(self._files, self.config, self.vocab_size, path)
+        _check_head(self._files, self.config, path)
+        self._path, self._dtype = path, dtype
+        self._matches = {name: match for match in matches(self.config) for name in match.ours}
+        self._read: dict[str, Tensor] = {}
+        """Of the last match: tensors that lie in one of theirs are asked for one after the other."""
+
+    def __getitem__(self, name: str) -> Tensor:
+        """A tensor of its own."""
+        if name not in self._read:
+            match = self._matches[name]
+            self._read = dict(zip(match.ours, _imported(self._files, match, self.config, self._dtype), strict=True))
+            for read, tensor in self._read.items():
+                _check_finite(read, tensor, str(self._path))
+        return self._read.pop(name)
+
+    def __iter__(self) -> Iterator[str]:
+        """Names in the order of the files' tensors."""
+        return iter(self._matches)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._matches)
 
 
 def _exported(weights: Mapping[str, Tensor], config: ModelConfig, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
@@ -126,16 +157,6 @@ def _compare(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[
             raise BundleError(
                 f"{where} holds {name} of shape {found[name]}, not {expected[name]}; export the model again"
             )
-
-
-def _read_json_object(path: Path) -> dict[str, Any]:
-    try:
-        said: Any = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path} cannot be read ({error}); export the model again") from None
-    if not isinstance(said, dict):
-        raise BundleError(f"{path} is not a JSON object; export the model again")
-    return cast("dict[str, Any]", said)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -22,6 +22,9 @@ DEALING = {
 }
 """Parameters that change the rounding of a run but not what it learns; a checkpoint may be taken across them."""
 
+_NOT_LEARNED = {*DEALING, "start_from"}
+"""Left out of a run's identity: of `start_from` the content counts, and stands there by itself."""
+
 _STORE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()/-]*)?")
 """Names that every S3 takes: a bucket of 3 to 63 characters, and of a key those that need no escape."""
 
@@ -36,8 +39,19 @@ CheckpointStoreUrl = Annotated[str, AfterValidator(_require_store)]
 """Where checkpoints are kept beside the disk: `s3://bucket/prefix`."""
 
 
+class StartFrom(BaseModel):
+    """Weights to begin with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bundle: Path
+    """A Hugging Face directory."""
+    digest: str
+    """Of its files: what counts, wherever they lie."""
+
+
 class TrainRequest(BaseModel):
-    """A run. The first four fields decide the weights; the others only say where they arise."""
+    """A run. All but two directories and a store decide the weights; those only say where they arise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,6 +65,8 @@ class TrainRequest(BaseModel):
     """Existing and empty; filled when the last step is done."""
     checkpoint_store: CheckpointStoreUrl | None = None
     """Checkpoints go there too, and are taken from there when `work_dir` has none so new."""
+    start_from: StartFrom | None = None
+    """What `pretrain.start_from` names, found and digested."""
 
     def identity(self) -> dict[str, str]:
         """Everything that the weights depend on, by name: digests, and the samples of the global batch as they are.
@@ -60,12 +76,15 @@ class TrainRequest(BaseModel):
         """
         parts = {
             "model": self.model.model_dump_json().encode(),
-            "pretrain": json.dumps(self.pretrain.model_dump(mode="json", exclude=DEALING), sort_keys=True).encode(),
+            "pretrain": json.dumps(
+                self.pretrain.model_dump(mode="json", exclude=_NOT_LEARNED), sort_keys=True
+            ).encode(),
             "tokenizer": (self.tokenizer / "tokenizer.json").read_bytes(),
             "token_shards": (self.token_shards / "manifest.json").read_bytes(),
         }
         digests = {name: hashlib.sha256(part).hexdigest() for name, part in parts.items()}
-        return digests | {"batch": str(self.pretrain.global_batch_size)}
+        start = {"start_from": self.start_from.digest} if self.start_from else {}
+        return digests | start | {"batch": str(self.pretrain.global_batch_size)}
 
 
 class TrainResult(BaseModel):

@@ -25,11 +25,12 @@ from model.agreement import Exchange
 from model.batches import ShortCorpusError, TrainBatches, validation_sources
 from model.checkpoint import CheckpointStore
 from model.checkpoint_mirror import CheckpointMirror
-from model.config import require_fitting
+from model.config import require_fitting, require_same_network
 from model.durable_files import write_durably
 from model.engine import Engine
 from model.event_stream import EventWriter, Failure
 from model.hang_watch import HangWatch
+from model.huggingface_format import BundleError, BundleWeights
 from model.metrics_log import MetricsLog
 from model.parent_watch import die_with_parent
 from model.remote_checkpoints import RemoteCheckpoints
@@ -41,6 +42,9 @@ from model.train_request import CHECKPOINTS_DIR, METRICS_FILE, PREEMPTED, TrainR
 from model.training_errors import LayoutError, TrainingFailedError, TrainingPreemptedError
 from model.training_lock import only_trainer
 from model.training_loop import TrainingRun
+from model.training_state import FirstState
+from model.transformer import parameter_shapes
+from model.utilization import utilization_of
 
 
 def main() -> int:
@@ -59,7 +63,7 @@ def main() -> int:
                 held.enter_context(only_trainer(request.work_dir))
             watch = HangWatch(rank, _hang_seconds(), lambda text: events.write(_failure(TrainingFailedError(text))))
             _train(request, stop, held.enter_context(watch))
-    except (TrainingFailedError, TokenShardError, ShortCorpusError, BlendError, TextCodecError) as error:
+    except (TrainingFailedError, TokenShardError, ShortCorpusError, BlendError, TextCodecError, BundleError) as error:
         events.write(_failure(error))
         return PREEMPTED if isinstance(error, TrainingPreemptedError) else 1
     return 0
@@ -95,7 +99,9 @@ def _train(request: TrainRequest, stop: threading.Event, watch: HangWatch) -> No
         checkpoints=checkpoints,
         metrics=metrics,
         watch=watch,
+        utilization=utilization_of(request.model, shards.vocab_size, config, engine.device),
         stop_requested=stop.is_set,
+        start=_start_of(request, shards.vocab_size),
     ).to_the_end()
     watch.beat("the end of the training")
     trained = checkpoints.load_latest(current_sink().note, local_only=True)
@@ -119,6 +125,14 @@ def _mirror(request: TrainRequest, rank: int, exchange: Exchange, beat: Callable
         exchange=exchange,
         beat=beat,
     )
+
+
+def _start_of(request: TrainRequest, vocab_size: int) -> FirstState | None:
+    if request.start_from is None:
+        return None
+    weights = BundleWeights(request.start_from.bundle)
+    require_same_network(request.model, vocab_size, weights.config, weights.vocab_size)
+    return FirstState(weights, parameter_shapes(request.model, vocab_size))
 
 
 def _write_artifact(request: TrainRequest, vocab_size: int, weights: bytes, metrics: MetricsLog) -> None:

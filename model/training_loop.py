@@ -22,9 +22,13 @@ from model.reporting import current_sink
 from model.schedule import learning_rate
 from model.stragglers import stragglers
 from model.training_errors import TrainingFailedError, TrainingPreemptedError
+from model.training_state import WholeState
+from model.utilization import Utilization
 
 _COMPARE_EVERY_STEPS = 50
 """How often ranks tell each other how long they computed."""
+_WORD = struct.Struct("<?Q")
+"""What a rank says after each step: whether it was asked to stop, and its peak memory in bytes."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,11 @@ class TrainingRun:
     checkpoints: CheckpointStore
     metrics: MetricsLog
     watch: HangWatch
+    utilization: Utilization
     stop_requested: Callable[[], bool]
     """Whether this rank was asked to stop; one rank's word is enough."""
+    start: WholeState | None
+    """What the first step begins with; None for the weights that the engine has drawn."""
     spikes: SpikeGuard = field(default_factory=SpikeGuard)
 
     def to_the_end(self) -> None:
@@ -62,11 +69,11 @@ class TrainingRun:
                 measured |= self._validate()
             self._judge(measured, step)
             self.metrics.append({"step": step, "tokens": step * self._tokens_per_step} | measured)
-            self._report(step, measured, seconds)
+            stop, memory_bytes = self._hear_from_ranks()
+            self._report(step, measured, seconds, memory_bytes)
 
             if step % _COMPARE_EVERY_STEPS == 0:
                 self._name_stragglers(step)
-            stop = self._any_rank_asked_to_stop()
             self._settle(wait=False)
             if last or stop or step % self.config.checkpoint_every_steps == 0:
                 self._save(step, must_stand=last or stop)
@@ -96,6 +103,8 @@ class TrainingRun:
             current_sink().note(f"resumed at step {checkpoint.step}")
             if checkpoint.layout != self.config.layout:
                 current_sink().note("in another layout: from here on the weights agree but for rounding")
+        elif self.start is not None:
+            self.engine.import_state(self.start, step=0)
         self.metrics.restart(checkpoint.metrics if checkpoint else b"")
         step = checkpoint.step if checkpoint else 0
         current_sink().progress(step, self.config.num_steps, "steps")
@@ -135,13 +144,17 @@ class TrainingRun:
                 raise
             current_sink().note(f"a checkpoint was not saved, the training goes on: {error}")
 
-    def _report(self, step: int, measured: Mapping[str, float], seconds: float) -> None:
-        speed = {"seconds_per_step": seconds, "tokens_per_second": self._tokens_per_step / seconds}
-        current_sink().metrics({**measured, **speed}, step)
+    def _report(self, step: int, measured: Mapping[str, float], seconds: float, memory_bytes: int) -> None:
+        tokens_per_second = self._tokens_per_step / seconds
+        speed = {"seconds_per_step": seconds, "tokens_per_second": tokens_per_second, "memory_bytes": memory_bytes}
+        current_sink().metrics({**measured, **speed, **self.utilization.rates(tokens_per_second)}, step)
         current_sink().progress(step, self.config.num_steps, "steps")
 
-    def _any_rank_asked_to_stop(self) -> bool:
-        return b"\1" in self.engine.exchange(b"\1" if self.stop_requested() else b"\0")
+    def _hear_from_ranks(self) -> tuple[bool, int]:
+        """Whether any was asked to stop, and the most memory that any has held."""
+        mine = _WORD.pack(self.stop_requested(), self.engine.peak_memory_bytes)
+        stops, memories = zip(*map(_WORD.unpack, self.engine.exchange(mine)), strict=True)
+        return any(stops), max(memories)
 
     def _judge(self, measured: Mapping[str, float], step: int) -> None:
         """TrainingFailedError if a measure is no number; a loss that stands out is told. Both name the batch."""

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import safetensors.torch
 import torch
@@ -80,6 +80,38 @@ def state_bytes(state: RankState) -> bytes:
     }
     places = {name: fragment.place.model_dump(mode="json") for name, fragment in state.items()}
     return safetensors.torch.save(tensors, {"places": json.dumps(places, sort_keys=True)})
+
+
+class WholeState(Protocol):
+    """A state from which any rank of any layout can take its share."""
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of every whole parameter, by name."""
+        ...
+
+    def fragment(self, name: str, wanted: Place) -> dict[str, Tensor]:
+        """The numbers of a place, by kind."""
+        ...
+
+
+class FirstState:
+    """Given weights before the first step: Adam's moments are zero."""
+
+    def __init__(self, weights: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Whole float32 weights by name, read one at a time."""
+        self._weights = weights
+        self._shapes = shapes
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """As given."""
+        return dict(self._shapes)
+
+    def fragment(self, name: str, wanted: Place) -> dict[str, Tensor]:
+        """The numbers of a place, by kind."""
+        weights = wanted.cut(self._weights[name]).clone()
+        return {"weights": weights} | {kind: torch.zeros_like(weights) for kind in KINDS[1:]}
 
 
 class StateReader:

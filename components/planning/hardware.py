@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.planning.run_cost import DeviceCosts
+from model.device_peaks import A100, H100
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -88,8 +89,8 @@ DEVICES: Mapping[str, DeviceKind] = MappingProxyType(
             memory_bytes=84_987_740_160,  # 79.15 GiB: what torch tells as the total capacity of the SXM card
             reserved_bytes=1573
             * 2**20,  # "takes 1573MiB for cuda kernels": BigScience, tr11-176B-ml chronicles-prequel
-            bf16_flops_per_second=312e12,  # NVIDIA A100 data sheet
-            fp32_flops_per_second=19.5e12,  # NVIDIA A100 data sheet; torch leaves TF32 off
+            bf16_flops_per_second=A100.bf16,
+            fp32_flops_per_second=A100.fp32,
             memory_bytes_per_second=2.039e12,  # NVIDIA A100 data sheet, 80 GB SXM
             # 300e9 a direction (data sheet) less 20 percent of protocol (NCCL's maintainers, nccl-tests issue 212)
             node_bytes_per_second=240e9,
@@ -103,8 +104,8 @@ DEVICES: Mapping[str, DeviceKind] = MappingProxyType(
         "h100-80gb": DeviceKind(
             memory_bytes=int(79.11 * 2**30),  # what torch tells as the total capacity of the SXM card
             reserved_bytes=1573 * 2**20,  # as the A100; no figure for it was found
-            bf16_flops_per_second=989.4e12,  # NVIDIA H100 data sheet, SXM, without sparsity
-            fp32_flops_per_second=67e12,  # NVIDIA H100 data sheet, SXM
+            bf16_flops_per_second=H100.bf16,
+            fp32_flops_per_second=H100.fp32,
             memory_bytes_per_second=3.35e12,  # NVIDIA H100 data sheet, SXM
             node_bytes_per_second=370e9,  # NCCL's maintainers on rings over NVLink 4 (nccl-tests issue 212)
             efficiency=Efficiency(

@@ -15,6 +15,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 class TrainTokenizerConfig(Section):
     """The byte-level BPE."""
 
+    take_from: Annotated[str, Field(min_length=1)] | None
+    """A directory, from the workspace, whose tokenizer.json is taken as it is; None learns one from the corpus."""
     special_tokens: Literal["starcoder", "starcoder2"]
     """The family whose special tokens take the first ids: 19 of StarCoder, 38 of StarCoder2."""
     vocab_size: Annotated[int, Field(ge=275, le=65_535)]

@@ -6,20 +6,24 @@ ids, the bytes the next 256. No merge crosses a piece and each special token spa
 one; the marks of structured documents are left out of what is learned from.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from components.errors import EmptyArtifactError
+from components.errors import CorruptArtifactError, EmptyArtifactError, ParamsError, SourceError
 from components.file_sample import choose_files, rows_of
 from components.markup import STRUCTURED_KINDS, split_marks
 from components.section import Summary
 from components.tokens.config import TrainTokenizerConfig
-from components.tokens.tokenizer_files import save_tokenizer
+from components.tokens.tokenizer_files import load_text_tokenizer, save_tokenizer
 from model.reporting import current_sink, track
 from model.special_tokens import FAMILIES, STARCODER
+from model.text_codec import TOKENIZER_FILE, family_of
+
+_NUM_BYTES = 256
 
 
 class TrainTokenizerSummary(Summary):
@@ -29,11 +33,24 @@ class TrainTokenizerSummary(Summary):
     """Entries in all; below the parameter only if the sample has too few repeated pairs."""
     num_merges: int
     sample_files: int
+    """None if the tokenizer was taken from somewhere."""
     sample_bytes: int
 
 
-def run(config: TrainTokenizerConfig, *, corpus_splits: Path, out: Path) -> TrainTokenizerSummary:
-    """Train on a seeded sample of whole files of the train split; EmptyArtifactError if no file fits it."""
+def resolve_sources(config: TrainTokenizerConfig, workspace: Path) -> dict[str, str]:
+    """sha256 of the tokenizer to be taken, if one is named; SourceError if it cannot be read."""
+    if config.take_from is None:
+        return {}
+    return {"take_from": hashlib.sha256(_read(workspace / config.take_from / TOKENIZER_FILE)).hexdigest()}
+
+
+def run(config: TrainTokenizerConfig, *, corpus_splits: Path, workspace: Path, out: Path) -> TrainTokenizerSummary:
+    """Train on a seeded sample of whole files of the train split, or take a tokenizer that is there.
+
+    EmptyArtifactError if no file fits the sample; SourceError or ParamsError if what is there is not what was asked.
+    """
+    if config.take_from is not None:
+        return _take(config, workspace / config.take_from, out)
     chosen = choose_files(corpus_splits, "train", config.sample_bytes, config.seed)
     if not chosen:
         raise EmptyArtifactError(
@@ -54,10 +71,42 @@ def run(config: TrainTokenizerConfig, *, corpus_splits: Path, out: Path) -> Trai
         )
     return TrainTokenizerSummary(
         vocab_size=vocab_size,
-        num_merges=vocab_size - len(special_tokens) - len(pre_tokenizers.ByteLevel.alphabet()),
+        num_merges=vocab_size - len(special_tokens) - _NUM_BYTES,
         sample_files=len(texts),
         sample_bytes=sum(len(text.encode()) for parts in texts for text in parts),
     )
+
+
+def _take(config: TrainTokenizerConfig, directory: Path, out: Path) -> TrainTokenizerSummary:
+    """The tokenizer of a model that is trained further."""
+    _read(directory / TOKENIZER_FILE)
+    try:
+        tokenizer = load_text_tokenizer(directory)
+    except CorruptArtifactError as error:
+        raise SourceError(f"train_tokenizer.take_from: {error}") from None
+    found = {"special_tokens": family_of(tokenizer), "vocab_size": tokenizer.get_vocab_size()}
+    for name, value in found.items():
+        if getattr(config, name) != value:
+            raise ParamsError(
+                f"train_tokenizer.{name} is {getattr(config, name)}, but the tokenizer in {directory} has {value}; "
+                "say so"
+            )
+    tokenizer.encode_special_tokens = False
+    save_tokenizer(tokenizer, out)
+    num_merges = tokenizer.get_vocab_size() - len(FAMILIES[config.special_tokens]) - _NUM_BYTES
+    return TrainTokenizerSummary(
+        vocab_size=tokenizer.get_vocab_size(), num_merges=num_merges, sample_files=0, sample_bytes=0
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SourceError(
+            f"train_tokenizer.take_from: {path} cannot be read ({error.strerror}); name the directory of a model, or "
+            "say null to train a tokenizer"
+        ) from None
 
 
 def _texts(row: dict[str, Any]) -> Iterator[str]:

@@ -12,11 +12,12 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from components.training.training_metrics import StepMetrics, read_metrics
 
 _TRAIN, _VALIDATION, _BASELINE, _RATE, _INK = "#2a6fbb", "#d1495b", "#5f6b3a", "#9a9a9a", "#333333"
-_SIZE_INCHES = (9.6, 5.4)
+_SIZE_INCHES = (9.6, 6.4)
 _DOTS_PER_INCH = 150
 _REACH_SHARE = 0.01
 """The training loss is averaged over this share of the run to either side."""
@@ -42,12 +43,13 @@ def draw_loss_curve(metrics: Path, picture: Path, baseline: BaselineLevel | None
     steps = read_metrics(metrics)
     figure = Figure(figsize=_SIZE_INCHES, dpi=_DOTS_PER_INCH, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    losses: Any = figure.add_subplot()
+    losses, norms = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     _draw_learning_rate(losses.twinx(), steps)
     _draw_losses(losses, steps)
     if baseline is not None:
         _draw_baseline(losses, steps, baseline)
     _dress(losses, steps)
+    _draw_gradient_norm(norms, steps)
     figure.savefig(picture, format="png", metadata={"Software": None})
 
 
@@ -110,10 +112,24 @@ def _draw_learning_rate(axes: Any, steps: Sequence[StepMetrics]) -> None:
     axes.spines[:].set_visible(False)
 
 
+def _draw_gradient_norm(axes: Any, steps: Sequence[StepMetrics]) -> None:
+    """Below, by powers of ten: what foretells a loss that diverges."""
+    norms = [step.gradient_norm for step in steps]
+    axes.plot([step.step for step in steps], norms, color=_INK, alpha=0.7, linewidth=0.8)
+    if min(norms) > 0:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylabel("gradient\nnorm", color=_INK)
+    axes.set_xlabel("optimizer step", color=_INK)
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def _dress(axes: Any, steps: Sequence[StepMetrics]) -> None:
     last = steps[-1]
     axes.set_title(f"Loss over {last.step:,} steps and {last.tokens:,} tokens", loc="left", color=_INK, fontsize=13)
-    axes.set_xlabel("optimizer step", color=_INK)
     axes.set_ylabel("nats per token", color=_INK)
     axes.set_xlim(0, last.step * 1.005)
     axes.xaxis.get_major_locator().set_params(integer=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from components.errors import ParamsError, PreemptedError, TrainingError
 from components.section import Summary
+from components.training.start_model import find_start, require_fitting_start, require_same_tokenizer
 from components.training.training_metrics import METRICS_FILE, read_metrics
 from model.batches import ShortCorpusError, windows_of
 from model.config import ModelConfig, PretrainConfig
@@ -37,12 +38,19 @@ class PretrainSummary(Summary):
     final_validation_loss: float
 
 
+def resolve_sources(config: PretrainConfig, workspace: Path) -> dict[str, str]:
+    """The digest of the model to begin with, if one is named; SourceError if it is not there."""
+    start = find_start(config, workspace)
+    return {"start_from": start.digest} if start else {}
+
+
 def run(
     config: PretrainConfig,
     *,
     model: ModelConfig,
     token_shards: Path,
     tokenizer: Path,
+    workspace: Path,
     out: Path,
     work_dir: Path,
     checkpoint_store: str | None = None,
@@ -50,9 +58,11 @@ def run(
     """Train to the last step, from the last checkpoint in `work_dir` or the store if there is one, and write `out`.
 
     `checkpoint_store` is an `s3://bucket/prefix` where checkpoints are kept too, and changes nothing of the result.
-    ParamsError if the blend does not fit the sources; TrainingError if a process fails, if the loss is not finite, if
-    the store cannot be used, or if the shards do not fill a window; PreemptedError if the run was asked to stop.
+    ParamsError if the blend does not fit the sources or the model to begin with does not fit the parameters;
+    SourceError if that is not there; TrainingError if a process fails, if the loss is not finite, if the store cannot
+    be used, or if the shards do not fill a window; PreemptedError if the run was asked to stop.
     """
+    start = find_start(config, workspace)
     request = TrainRequest(
         token_shards=token_shards,
         tokenizer=tokenizer,
@@ -61,9 +71,13 @@ def run(
         work_dir=work_dir,
         out=out,
         checkpoint_store=checkpoint_store,
+        start_from=start,
     )
+    if start:
+        require_same_tokenizer(start, tokenizer)
     try:
         shards = TokenShards(token_shards)
+        require_fitting_start(config, model, shards.vocab_size, workspace)
         windows = windows_of(shards, "train", model.context_length_tokens)
         blend = SourceBlend(weights_of(config.blend, windows))
         result = train(request)

@@ -123,6 +123,30 @@ def test_steps_are_tasks_in_order_then_reused_and_a_corrupt_byte_is_found(house:
     assert shard.name in sentence
 
 
+def progress_artifacts(house: Any) -> list[dict[str, Any]]:
+    """What the server has of the flow `tell_progress`, oldest first."""
+    wanted = {"artifacts": {"key": {"any_": ["a-training-progress"]}}, "sort": "CREATED_DESC"}
+    return house.ask("POST", "artifacts/filter", wanted).json()[::-1]
+
+
+def test_the_page_of_a_run_shows_how_far_a_training_is(house: Any, other_settings: Settings):
+    before = len(progress_artifacts(house))
+    assert call(house, other_settings, "tell_progress", False)[-1] == ["returned", "trained"]
+    (shown,) = progress_artifacts(house)[before:]
+    assert (shown["type"], shown["data"]) == ("progress", 100.0)
+    assert shown["task_run_id"]
+    assert shown["description"].split("\n\n") == [
+        *("a_training: 4 of 4 steps", "loss 0.000, tokens/s 1,234", "python 1.500"),
+    ]
+
+
+def test_a_server_that_is_gone_stops_no_training(house: Any, other_settings: Settings):
+    before = len(progress_artifacts(house))
+    assert call(house, other_settings, "tell_progress", True)[-1] == ["returned", "trained"]
+    (shown,) = progress_artifacts(house)[before:]
+    assert shown["data"] == 25.0  # two more came at once, too early to be sent, and the last could not be
+
+
 def test_a_mistake_of_a_person_in_a_step_is_raised_as_its_sentence(house: Any, tiny: Settings):
     take_sources_from(tiny, "no-such-directory")
     told = call(house, tiny, "make", "quality_files")

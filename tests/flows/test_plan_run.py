@@ -66,7 +66,7 @@ def exit_code(*arguments: str) -> int:
 
 def test_the_small_run_fits_this_machine(params_of: ParamsOf) -> None:
     config = load_config(params_of())
-    refuse_what_cannot_run(config)
+    refuse_what_cannot_run(config, ROOT)
     plan, hardware = plan_run(config, "local")
     assert plan.asked.refusals == ()
     assert hardware.num_devices == config.pretrain.layout.world_size
@@ -129,7 +129,7 @@ def test_a_run_whose_layout_does_not_divide_is_refused(params_of: ParamsOf) -> N
     with pytest.raises(
         ParamsError, match=r"pipeline 4 has more stages than model\.num_layers 3; the nearest that fits"
     ):
-        refuse_what_cannot_run(config)
+        refuse_what_cannot_run(config, ROOT)
 
 
 def test_a_device_that_nobody_knows_is_named(tmp_path: Path) -> None:

@@ -160,6 +160,16 @@ def test_a_cancelled_run_ends_the_processes_it_started(house: Any):
     house.until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 20)
 
 
+def test_a_training_that_cannot_start_is_refused_before_its_first_step(house: Any):
+    unfit = house.settings.workspace / "unfit.yaml"
+    unfit.write_text("base: params.yaml\npretrain: {start_from: models/none}\n")
+    run_id = house.trigger("train-code-model", {"request": {"params_file": unfit.name}}).json()["id"]
+    run = house.run_in(run_id, "COMPLETED", "FAILED", "CRASHED")
+    assert "SourceError" in run["state"]["message"]
+    assert "models/none holds no config.json" in run["state"]["message"]
+    assert house.ask("POST", "task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}}).json() == []
+
+
 def test_a_mistake_of_a_person_reaches_the_page_of_the_run_as_one_sentence(house: Any):
     run_id = house.trigger("rollback-data", {"request": {"version": "v7"}}).json()["id"]
     run = house.run_in(run_id, "COMPLETED", "FAILED", "CRASHED")

@@ -4,13 +4,16 @@ import json
 import os
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
+import httpx
 from prefect import flow
 
 from components.catalog import step_named
 from components.errors import PreemptedError
 from flows.forms import FlowRequest
 from flows.materialize import act, materialize, materialize_last
+from flows.progress_page import ProgressPage
 from flows.run_context import open_run, open_workspace
 from k8s.local_launcher import launch
 from k8s.request import JobRequest
@@ -70,3 +73,25 @@ def give_way(times: int) -> int:
 
     act("reluctantly", reluctantly)
     return len(tries)
+
+
+@flow
+def tell_progress(server_is_gone: bool) -> str:
+    """Tell how far a training is, the last of four steps perhaps to a server that is gone."""
+    page = ProgressPage("a_training")
+
+    def tell(steps: int) -> None:
+        values = {"loss": 4.0 - steps, "tokens_per_second": 1234.0, "validation_loss/python": 1.5}
+        page.hear({"event": "metrics", "step": steps, "values": values})
+        page.hear({"event": "progress", "done": steps, "total": 4, "what": "steps"})
+
+    def train() -> None:
+        for steps in range(1, 4):
+            tell(steps)
+        if server_is_gone:
+            with patch("flows.progress_page.update_progress_artifact", side_effect=httpx.ConnectError("gone")):
+                tell(4)
+        tell(4)
+
+    act("train", train)
+    return "trained"

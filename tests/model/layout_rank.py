@@ -85,6 +85,7 @@ def config_of(layout, **changed):
             "validation_batches": 1,
             "checkpoint_every_steps": 1,
             "seed": 1,
+            "start_from": None,
         }
         | changed
     )

@@ -49,6 +49,7 @@ def config_of(num_replicas=1, micro_batch_size=4, accumulation_steps=1, rate=0.0
         validation_batches=num_validation,
         checkpoint_every_steps=5,
         seed=seed,
+        start_from=None,
     )
 
 

@@ -36,6 +36,7 @@ def _config(num_steps: int, warmup_steps: int) -> PretrainConfig:
         validation_batches=1,
         checkpoint_every_steps=1,
         seed=1,
+        start_from=None,
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from model.config import ModelConfig, PretrainConfig
-from model.train_request import TrainRequest
+from model.train_request import StartFrom, TrainRequest
 
 
 @pytest.fixture
@@ -35,6 +35,17 @@ def request_in(tmp_path: Path) -> Callable[..., TrainRequest]:
 def test_where_a_run_happens_is_not_part_of_its_digest(request_in: Callable[..., TrainRequest], tmp_path: Path):
     elsewhere = request_in(work_dir=tmp_path / "b", out=tmp_path / "c", checkpoint_store="s3://bucket/d")
     assert elsewhere.identity() == request_in().identity()
+
+
+def test_of_the_weights_to_begin_with_the_content_counts_and_not_the_place(
+    request_in: Callable[..., TrainRequest], tmp_path: Path
+):
+    here, there = StartFrom(bundle=tmp_path, digest="a"), StartFrom(bundle=tmp_path / "b", digest="a")
+    one = request_in(start_from=here, pretrain={"start_from": "here"})
+    assert request_in(start_from=there, pretrain={"start_from": "there"}).identity() == one.identity()
+    other = request_in(start_from=here.model_copy(update={"digest": "b"}))
+    assert _differing(other, one) == {"start_from"}
+    assert one.identity() == request_in().identity() | {"start_from": "a"}
 
 
 def _layout(**sizes: int | bool) -> dict[str, int | bool]:
@@ -90,7 +101,9 @@ def test_all_else_of_the_training_is(request_in: Callable[..., TrainRequest], na
 
 
 def test_no_parameter_of_the_training_is_forgotten_here():
-    assert {*_DEALT, *_IDENTITY, "micro_batch_size", "accumulation_steps"} == set(PretrainConfig.model_fields)
+    assert {*_DEALT, *_IDENTITY, "micro_batch_size", "accumulation_steps", "start_from"} == set(
+        PretrainConfig.model_fields
+    )
 
 
 def test_of_the_batch_only_its_size_counts(request_in: Callable[..., TrainRequest]):

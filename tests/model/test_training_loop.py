@@ -29,5 +29,5 @@ def test_a_rank_that_hangs_is_told_by_all(ranks, corpus, tmp_path):
     request = request_of(corpus, tmp_path, layout={"data": 2})
     assert run_request(ranks, request, "hang", rank=1) is None
     told = [(request.work_dir / f"told-{rank}.json").read_text() for rank in range(2)]
-    assert "rank 0 has been at step 3 for 1 seconds, in engine.py line " in told[0]  # waits for the other
+    assert "rank 0 has been at step 4 for 1 seconds, in engine.py line " in told[0]  # waits for the other
     assert "rank 1 has been at step 3 for 1 seconds, in training_loop.py line " in told[1]

@@ -22,7 +22,7 @@ ARTIFACT = ("model.safetensors", "model_config.json", "metrics.jsonl")
 NUM_STEPS = 12
 
 
-def request_of(corpus, directory, family="gpt_bigcode", model=None, layout=None, **pretrain):
+def request_of(corpus, directory, family="gpt_bigcode", model=None, layout=None, start_from=None, **pretrain):
     """Twelve steps with a checkpoint after every fourth, in `directory`."""
     (directory / "out").mkdir(parents=True, exist_ok=True)
     small = {
@@ -49,6 +49,7 @@ def request_of(corpus, directory, family="gpt_bigcode", model=None, layout=None,
         pretrain=config_of(layout or {}, **small | pretrain),
         work_dir=directory / "work",
         out=directory / "out",
+        start_from=start_from,
     )
 
 

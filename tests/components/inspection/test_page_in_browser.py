@@ -188,7 +188,8 @@ def test_keys_pressed_before_the_files_are_unpacked_count(watched: Watched, serv
     page = watched.go(served().file)
     expect(title(page)).to_have_text("python .py")
     page.evaluate("""() => {
-        for (const key of ["n", "j", "j"]) document.body.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+        const press = (key) => document.body.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+        ["n", "j", "j"].forEach(press);
     }""")
     expect(title(page)).to_have_text("python .pyi")
     expect(page.locator("#files article").nth(1)).to_be_focused()

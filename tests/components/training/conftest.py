@@ -62,6 +62,7 @@ def config() -> PretrainConfig:
         validation_batches=2,
         checkpoint_every_steps=3,
         seed=11,
+        start_from=None,
     )
 
 
@@ -99,7 +100,15 @@ def pretrain(
     def call(config: PretrainConfig) -> Trained:
         shards, tokenizer = pretrain_inputs
         out, work_dir = tmp_path_factory.mktemp("checkpoint"), tmp_path_factory.mktemp("work")
-        summary = run(config, model=shape, token_shards=shards, tokenizer=tokenizer, out=out, work_dir=work_dir)
+        summary = run(
+            config,
+            model=shape,
+            token_shards=shards,
+            tokenizer=tokenizer,
+            workspace=Path(),
+            out=out,
+            work_dir=work_dir,
+        )
         return Trained(shards, tokenizer, out, summary)
 
     return call

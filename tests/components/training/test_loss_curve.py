@@ -27,7 +27,7 @@ def test_a_picture_is_drawn_of_any_number_of_steps_with_the_same_bytes_each_time
     for name in ("first.png", "second.png"):
         draw_loss_curve(metrics, tmp_path / name)
     height, width, _ = imread(tmp_path / "first.png").shape
-    assert (width, height) == (1440, 810)
+    assert (width, height) == (1440, 960)
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
 
 

@@ -56,7 +56,15 @@ def test_a_blend_of_sources_that_there_are_not_is_a_wrong_parameter(pretrain_inp
     shards, tokenizer = pretrain_inputs
     wrong = config.model_copy(update={"blend": {"java": 1.0}})
     with pytest.raises(ParamsError, match=r"pretrain\.blend names 'java', but the sources .* are c, python"):
-        run(wrong, model=shape, token_shards=shards, tokenizer=tokenizer, out=tmp_path, work_dir=tmp_path / "work")
+        run(
+            wrong,
+            model=shape,
+            token_shards=shards,
+            tokenizer=tokenizer,
+            workspace=Path(),
+            out=tmp_path,
+            work_dir=tmp_path / "work",
+        )
     assert not (tmp_path / "work").exists()
 
 
@@ -89,12 +97,12 @@ def test_checkpoints_go_to_a_store_too_and_change_nothing(
         s3 = fresh_bucket(running)
         for name, value in s3.environment.items():
             monkeypatch.setenv(name, value)
-        places: Any = {"token_shards": shards, "tokenizer": tokenizer, "out": out, "work_dir": work_dir}
-        run(config, model=shape, **places, checkpoint_store=f"s3://{s3.bucket}")
+        places: Any = {"token_shards": shards, "tokenizer": tokenizer, "workspace": tmp_path, "out": out}
+        run(config, model=shape, **places, work_dir=work_dir, checkpoint_store=f"s3://{s3.bucket}")
         assert s3.committed_steps() == [3, 6]
         missing = f"the checkpoint store s3://missing cannot be used: {s3.environment['AWS_ENDPOINT_URL']} has no such"
         with pytest.raises(TrainingError, match=missing):
-            run(config, model=shape, **places, checkpoint_store="s3://missing/x")
+            run(config, model=shape, **places, work_dir=work_dir, checkpoint_store="s3://missing/x")
     assert sink.notes == []
     assert _digests(out) == _digests(trained.checkpoint)
     assert "test-secret" not in "".join(path.read_text(errors="replace") for path in work_dir.glob("*.*"))
@@ -107,12 +115,28 @@ def test_shards_that_fill_no_window_are_a_persons_mistake(pretrain_inputs, confi
     out.mkdir()
     work_dir.mkdir()
     with pytest.raises(TrainingError, match=r"split 'train' has .* lower model\.context_length_tokens"):
-        run(config, model=wide, token_shards=shards, tokenizer=tokenizer, out=out, work_dir=work_dir)
+        run(
+            config,
+            model=wide,
+            token_shards=shards,
+            tokenizer=tokenizer,
+            workspace=Path(),
+            out=out,
+            work_dir=work_dir,
+        )
     assert list(out.iterdir()) == []
 
 
 def test_missing_shards_are_named_before_any_process_starts(pretrain_inputs, config, shape, tmp_path: Path) -> None:
     out, work_dir = tmp_path / "out", tmp_path / "work"
     with pytest.raises(TrainingError, match=r"manifest\.json cannot be read"):
-        run(config, model=shape, token_shards=tmp_path, tokenizer=pretrain_inputs[1], out=out, work_dir=work_dir)
+        run(
+            config,
+            model=shape,
+            token_shards=tmp_path,
+            tokenizer=pretrain_inputs[1],
+            workspace=Path(),
+            out=out,
+            work_dir=work_dir,
+        )
     assert not work_dir.exists()
