@@ -163,8 +163,13 @@ def _runner_of(settings: Settings) -> AbstractContextManager[None]:
     return ray_cluster()
 
 
-def call_step(step: Step, config: PipelineConfig, inputs: Mapping[str, Path], out: Path, **places: Path) -> BaseModel:
-    """Import the step's module and run it: no record, no publication. `places` are its workspace or work_dir."""
+def call_step(
+    step: Step, config: PipelineConfig, inputs: Mapping[str, Path], out: Path, **places: Path | str | None
+) -> BaseModel:
+    """Import the step's module and run it: no record, no publication.
+
+    `places` are its workspace, work_dir or checkpoint_store, if it has them.
+    """
     sections = {name: getattr(config, name) for name in step.sections}
     run = importlib.import_module(step.module).run
     return run(getattr(config, step.name), **inputs, **sections, **places, out=out)
@@ -172,12 +177,14 @@ def call_step(step: Step, config: PipelineConfig, inputs: Mapping[str, Path], ou
 
 def _call(step: Step, config: PipelineConfig, settings: Settings, out: Path, work_dir: Path) -> BaseModel:
     inputs = {name: settings.artifacts_dir / name for name in step.inputs}
-    places: dict[str, Path] = {}
+    places: dict[str, Path | str | None] = {}
     if step.reads_sources:
         places["workspace"] = settings.workspace
     if step.resumable:
         work_dir.mkdir(parents=True, exist_ok=True)
         places["work_dir"] = work_dir
+    if step.keeps_checkpoints:
+        places["checkpoint_store"] = settings.checkpoint_store
     return call_step(step, config, inputs, out, **places)
 
 

@@ -12,12 +12,15 @@ STARLOOM_RUNNER         who does the work of steps over many shards: `local` (de
 STARLOOM_WORKERS        processes of the local pool (default: the processors that this process may use)
 STARLOOM_IMAGE_DIGEST   digest of the container image, recorded as provenance where there is one
 STARLOOM_DEVICE_COSTS   what a device-hour of the pool takes, as JSON, for the record of a training (set by launchers)
+STARLOOM_CHECKPOINT_STORE
+                        where a training keeps its checkpoints beside the disk, s3://bucket/prefix (default: none)
 STARLOOM_HANG_SECONDS   after how long without progress a rank of a training ends itself (default: 600)
 STARLOOM_EVENTS         `json`: a step tells its progress as JSON lines on stdout (set by launchers)
 """
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.errors import ParamsError
 from components.planning.run_cost import DeviceCosts
+from model.train_request import CheckpointStoreUrl
 
 Port = Annotated[int, Field(ge=1024, le=65_535)]
 
@@ -41,6 +45,7 @@ _VARIABLES = {
     "workers": "STARLOOM_WORKERS",
     "image_digest": "STARLOOM_IMAGE_DIGEST",
     "device_costs": DEVICE_COSTS_VARIABLE,
+    "checkpoint_store": "STARLOOM_CHECKPOINT_STORE",
 }
 
 
@@ -58,6 +63,7 @@ class Settings(BaseModel):
     workers: Annotated[int, Field(ge=1, le=1024)] | None = None
     image_digest: str | None = None
     device_costs: DeviceCosts | None = None
+    checkpoint_store: CheckpointStoreUrl | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -74,7 +80,8 @@ class Settings(BaseModel):
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
             variable = _VARIABLES[str(fault["loc"][0])]
-            raise ParamsError(f"{variable}={fault['input']!r} cannot be used: {fault['msg'].lower()}") from None
+            given_value = re.sub(r"//[^/]*@", "//***@", repr(fault["input"]))  # a password in an address
+            raise ParamsError(f"{variable}={given_value} cannot be used: {fault['msg'].lower()}") from None
 
     def environment(self) -> dict[str, str]:
         """The variables that give a child process these settings."""

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: either whole or not there, whatever kills the processes that write them.
+"""Checkpoints of a training run on the disk: whole or not there, whatever kills the processes that write them.
 
     checkpoints/step-00000100/rank-00000.safetensors   fragments of rank 0: fp32 weights and Adam moments
                               rank-00001.safetensors   and so on
@@ -8,50 +8,29 @@
 A save has two phases: each rank copies its state and goes on training while a thread writes it; once all have written,
 rank 0 commits. Every file is written under another name, flushed to the disk and renamed. A directory is a checkpoint
 only by its commit, and only as long as every byte is as the commit says; else the one before it counts. No pickles.
-Fragments name the numbers of whole parameters that they hold, so a run may go on in another layout.
+Fragments name the numbers of whole parameters that they hold, so a run may go on in another layout. With a store each
+is uploaded too (`checkpoint_mirror.py`), and a run that finds a newer one there fetches it first.
 """
 
-import hashlib
-import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 
+from model.agreement import Exchange, Note, require_success, tell_all
+from model.checkpoint_commit import COMMIT_FILE, KEPT, METRICS_FILE, Commit, DamagedError, rank_file, step_name
+from model.checkpoint_mirror import CheckpointMirror
 from model.config import ParallelLayout
 from model.durable_files import flush_directory, write_durably, writing_to
 from model.training_errors import CheckpointError, TrainingFailedError
 from model.training_state import RankState, StateError, StateReader, state_bytes
 
-COMMIT_FILE = "commit.json"
-METRICS_FILE = "metrics.jsonl"
-_KEPT = 2
-_SENTENCE_BYTES = 400
 _DIGEST_BYTES = 32
-
-Exchange = Callable[[bytes], list[bytes]]
-"""Gives every rank's payload to every rank, in the order of ranks; payloads are equally long."""
-
-
-class Commit(BaseModel):
-    """What `commit.json` says."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[2]
-    step: Annotated[int, Field(ge=1)]
-    samples: Annotated[int, Field(ge=0)]
-    """Seen by all replicas up to here."""
-    identity: dict[str, str]
-    """What the weights depend on but for the layout; a checkpoint of another run is refused."""
-    layout: ParallelLayout
-    sha256: dict[str, str]
-    """By file name."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +64,8 @@ class CheckpointStore:
     layout: ParallelLayout
     rank: int
     exchange: Exchange
+    mirror: CheckpointMirror | None = None
+    """Of this directory, in S3."""
     _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "checkpoint"))
     _open: _Save | None = None
 
@@ -94,7 +75,7 @@ class CheckpointStore:
         TrainingFailedError if the remains of a run that was killed here cannot be removed.
         """
         path = self._path(step)
-        self._require_success(self._try_to_remove(step))
+        require_success(self.exchange, self._try_to_remove(step))
         content = state_bytes(state)
         digest = self._writer.submit(_written, path / rank_file(self.rank), content)
         self._open = _Save(step, samples, metrics, digest)
@@ -116,11 +97,21 @@ class CheckpointStore:
             return None
         self._open = None
         try:
-            self._require_success(self._end(save, words))
+            require_success(self.exchange, self._end(save, words))
         except TrainingFailedError:
             self._try_to_remove(save.step)  # every rank has ended its writing
             raise
+        if self.mirror:
+            self.mirror.add(save.step)
         return save.step
+
+    def settle_upload(self, note: Note, *, wait: bool) -> None:
+        """Upload what was committed, if there is a store; `wait`, for ten minutes at most, until it is there.
+
+        A failure harms nothing: `note` is told.
+        """
+        if self.mirror:
+            (self.mirror.finish if wait else self.mirror.settle)(note)
 
     def _end(self, save: _Save, words: list[bytes]) -> str:
         """What this rank has to say against the save, after rank 0 has committed it."""
@@ -138,24 +129,33 @@ class CheckpointStore:
         return ""
 
     def close(self) -> None:
-        """End the writing thread."""
+        """End the threads."""
         self._writer.shutdown()
+        if self.mirror:
+            self.mirror.close()
 
-    def load_latest(self, note: Callable[[str], None]) -> Checkpoint | None:
-        """The newest undamaged checkpoint, None if there is none; `note` is told of each damaged one, then removed.
+    def load_latest(self, note: Note, *, local_only: bool = False) -> Checkpoint | None:
+        """The newest undamaged checkpoint of directory and store, None if there is none; a newer one is fetched.
 
-        CheckpointError if the newest belongs to another run; TrainingFailedError if a damaged one cannot be removed.
+        `note` is told of each damaged one, which is then removed. CheckpointError if the newest belongs to another run;
+        TrainingFailedError if a damaged one cannot be removed, or if the store cannot be used: it may hold a newer one.
         """
+        mirror = None if local_only else self.mirror
+        mirrored = mirror.steps(note) if mirror else []
         while True:
             step = self._newest_step()
-            if step is None:
+            if mirror and mirrored and mirrored[-1] > step:
+                self._require_same_run_at(step)
+                self._fetch(mirror, mirrored.pop(), note)  # each is fetched once
+                continue
+            if not step:
                 return None
             checkpoint, fault = self._read(step)
-            faults = [said for said in self._tell_all(fault) if said]
+            faults = [said for said in tell_all(self.exchange, fault) if said]
             if checkpoint and not faults:
                 return checkpoint
             note(f"the checkpoint of step {step} is damaged ({faults[0]}) and was removed; trying the one before")
-            self._require_success(self._try_to_remove(step))
+            require_success(self.exchange, self._try_to_remove(step))
 
     def _commit(self, save: _Save, digests: dict[str, str]) -> None:
         commit = Commit(
@@ -166,12 +166,30 @@ class CheckpointStore:
             layout=self.layout,
             sha256=digests,
         )
-        content = json.dumps(commit.model_dump(), sort_keys=True).encode() + b"\n"
-        write_durably(self._path(save.step) / COMMIT_FILE, content)
+        self._write_commit(save.step, commit.content())
+        for old in self._committed_steps()[:-KEPT]:
+            if not self.mirror or old != self.mirror.uploading:
+                self._try_to_remove(old)  # one that stays is no harm
+
+    def _write_commit(self, step: int, content: bytes) -> None:
+        write_durably(self._path(step) / COMMIT_FILE, content)
         with writing_to(self.directory):
             flush_directory(self.directory)
-        for old in self._committed_steps()[:-_KEPT]:
-            self._try_to_remove(old)  # one that stays is no harm
+
+    def _fetch(self, mirror: CheckpointMirror, step: int, note: Note) -> None:
+        """Bring a checkpoint of the store into the directory, its commit last; a damaged one is told and removed."""
+        require_success(self.exchange, self._try_to_remove(step))
+        content, fault = mirror.fetch(step, note), ""
+        if content and self.rank == 0:
+            try:
+                self._write_commit(step, content)
+            except TrainingFailedError as error:
+                fault = str(error)
+        require_success(self.exchange, fault)
+
+    def _require_same_run_at(self, step: int) -> None:
+        with suppress(OSError, ValidationError):  # a damaged commit, or none
+            self._require_same_run(Commit.model_validate_json((self._path(step) / COMMIT_FILE).read_bytes()))
 
     def _read(self, step: int) -> tuple[Checkpoint | None, str]:
         """A checkpoint of which this rank has verified its share of the files, or what is wrong with it."""
@@ -179,10 +197,10 @@ class CheckpointStore:
         try:
             commit = Commit.model_validate_json((path / COMMIT_FILE).read_bytes())
             self._require_same_run(commit)
-            files = [path / rank_file(rank) for rank in range(commit.layout.world_size)]
+            files = [path / name for name in commit.rank_files()]
             for file in files[self.rank :: self.layout.world_size]:
-                _verify(file, commit)
-            _verify(path / METRICS_FILE, commit)
+                commit.verify(file)
+            commit.verify(path / METRICS_FILE)
             state, metrics = StateReader(files), (path / METRICS_FILE).read_bytes()
         except OSError as error:
             return None, f"{error.filename or path}: {error.strerror or error}"
@@ -190,7 +208,7 @@ class CheckpointStore:
             return None, f"{path / COMMIT_FILE} is not a commit"
         except SafetensorError as error:
             return None, f"{path}: {error}"
-        except (StateError, _DamagedError) as error:
+        except (StateError, DamagedError) as error:
             return None, str(error)
         return Checkpoint(step, commit.layout, state, metrics), ""
 
@@ -206,11 +224,10 @@ class CheckpointStore:
                 "restore what differs, or remove that directory to start anew"
             )
 
-    def _newest_step(self) -> int | None:
-        """Rank 0 looks and all believe it: a shared disk may show others an older state."""
+    def _newest_step(self) -> int:
+        """0 if there is none. Rank 0 looks and all believe it: a shared disk may show others an older state."""
         steps = self._committed_steps() if self.rank == 0 else []
-        newest = int.from_bytes(self.exchange((steps[-1] if steps else 0).to_bytes(8, "big"))[0], "big")
-        return newest or None
+        return int.from_bytes(self.exchange((steps[-1] if steps else 0).to_bytes(8, "big"))[0], "big")
 
     def _committed_steps(self) -> list[int]:
         return sorted(
@@ -233,36 +250,10 @@ class CheckpointStore:
         return ""
 
     def _path(self, step: int) -> Path:
-        return self.directory / f"step-{step:08d}"
-
-    def _tell_all(self, sentence: str) -> list[str]:
-        payload = sentence.encode(errors="replace")[:_SENTENCE_BYTES].ljust(_SENTENCE_BYTES, b"\0")
-        return [said.rstrip(b"\0").decode(errors="replace") for said in self.exchange(payload)]
-
-    def _require_success(self, sentence: str) -> None:
-        """Wait for all ranks; TrainingFailedError on all of them if one has something to say."""
-        for said in self._tell_all(sentence):
-            if said:
-                raise TrainingFailedError(said)
-
-
-class _DamagedError(Exception):
-    """A file's bytes are not those that its commit names."""
-
-
-def rank_file(rank: int) -> str:
-    """The name of the file that a rank writes."""
-    return f"rank-{rank:05d}.safetensors"
+        return self.directory / step_name(step)
 
 
 def _written(path: Path, content: bytes) -> bytes:
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     return write_durably(path, content)
-
-
-def _verify(path: Path, commit: Commit) -> None:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != commit.sha256.get(path.name):
-        raise _DamagedError(f"{path} has sha256 {digest[:12]}, not {str(commit.sha256.get(path.name))[:12]}")

@@ -99,7 +99,7 @@ class _Gang:
                 for process in self._processes:
                     process.wait(_SECONDS_TO_SAVE)
         except subprocess.TimeoutExpired:
-            current_sink().note(f"training did not save itself in {_SECONDS_TO_SAVE:.0f} seconds and was killed")
+            current_sink().note(f"training did not save and end in {_SECONDS_TO_SAVE:.0f} seconds and was killed")
         finally:
             self._kill()
 

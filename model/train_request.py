@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from model.config import ModelConfig, PretrainConfig
 
@@ -23,6 +25,19 @@ DEALING = {
 _NOT_LEARNED = {*DEALING, "start_from"}
 """Left out of a run's identity: of `start_from` the content counts, and stands there by itself."""
 
+_STORE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()/-]*)?")
+"""Names that every S3 takes: a bucket of 3 to 63 characters, and of a key those that need no escape."""
+
+
+def _require_store(url: str) -> str:
+    if not _STORE.fullmatch(url):
+        raise PydanticCustomError("checkpoint_store", "give s3://bucket/prefix")
+    return url
+
+
+CheckpointStoreUrl = Annotated[str, AfterValidator(_require_store)]
+"""Where checkpoints are kept beside the disk: `s3://bucket/prefix`."""
+
 
 class StartFrom(BaseModel):
     """Weights to begin with."""
@@ -36,7 +51,7 @@ class StartFrom(BaseModel):
 
 
 class TrainRequest(BaseModel):
-    """A run. All but the two directories decide the weights; those only say where they arise."""
+    """A run. All but two directories and a store decide the weights; those only say where they arise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,6 +63,8 @@ class TrainRequest(BaseModel):
     """Kept between attempts: checkpoints, metrics so far, what each rank wrote to its standard error."""
     out: Path
     """Existing and empty; filled when the last step is done."""
+    checkpoint_store: CheckpointStoreUrl | None = None
+    """Checkpoints go there too, and are taken from there when `work_dir` has none so new."""
     start_from: StartFrom | None = None
     """What `pretrain.start_from` names, found and digested."""
 

@@ -14,14 +14,17 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import safetensors.torch
 import torch
 
+from model.agreement import Exchange
 from model.batches import ShortCorpusError, TrainBatches, validation_sources
 from model.checkpoint import CheckpointStore
+from model.checkpoint_mirror import CheckpointMirror
 from model.config import require_fitting, require_same_network
 from model.durable_files import write_durably
 from model.engine import Engine
@@ -30,6 +33,7 @@ from model.hang_watch import HangWatch
 from model.huggingface_format import BundleError, BundleWeights
 from model.metrics_log import MetricsLog
 from model.parent_watch import die_with_parent
+from model.remote_checkpoints import RemoteCheckpoints
 from model.reporting import SilentSink, current_sink, reporting_to
 from model.source_blend import BlendError
 from model.text_codec import ByteLevelCodec, TextCodecError
@@ -78,7 +82,12 @@ def _train(request: TrainRequest, stop: threading.Event, watch: HangWatch) -> No
     batches = TrainBatches(shards, ByteLevelCodec.read(request.tokenizer), config, context_length)
     engine = Engine(request.model, shards.vocab_size, config, int(os.environ["LOCAL_RANK"]))
     checkpoints = CheckpointStore(
-        request.work_dir / CHECKPOINTS_DIR, request.identity(), config.layout, rank, engine.exchange
+        request.work_dir / CHECKPOINTS_DIR,
+        request.identity(),
+        config.layout,
+        rank,
+        engine.exchange,
+        _mirror(request, rank, engine.exchange, lambda: watch.beat("the wait for the checkpoint store")),
     )
     metrics = MetricsLog(request.work_dir / METRICS_FILE if rank == 0 else None)
     TrainingRun(
@@ -95,7 +104,7 @@ def _train(request: TrainRequest, stop: threading.Event, watch: HangWatch) -> No
         start=_start_of(request, shards.vocab_size),
     ).to_the_end()
     watch.beat("the end of the training")
-    trained = checkpoints.load_latest(current_sink().note)
+    trained = checkpoints.load_latest(current_sink().note, local_only=True)
     if trained is None or trained.step != config.num_steps:
         raise TrainingFailedError(f"the checkpoint of the last step, {config.num_steps}, was damaged; start again")
     if rank == 0:
@@ -103,6 +112,19 @@ def _train(request: TrainRequest, stop: threading.Event, watch: HangWatch) -> No
         _write_artifact(request, shards.vocab_size, safetensors.torch.save(weights, {"format": "pt"}), metrics)
     checkpoints.close()
     engine.close()
+
+
+def _mirror(request: TrainRequest, rank: int, exchange: Exchange, beat: Callable[[], None]) -> CheckpointMirror | None:
+    if request.checkpoint_store is None:
+        return None
+    return CheckpointMirror(
+        remote=RemoteCheckpoints(request.checkpoint_store, request.identity()),
+        directory=request.work_dir / CHECKPOINTS_DIR,
+        rank=rank,
+        world_size=request.pretrain.layout.world_size,
+        exchange=exchange,
+        beat=beat,
+    )
 
 
 def _start_of(request: TrainRequest, vocab_size: int) -> FirstState | None:

@@ -125,11 +125,14 @@ class TrainingRun:
             if must_stand:
                 self.checkpoints.settle(wait=True)
         current_sink().metrics({"checkpoint_seconds": perf_counter() - started}, step)
+        if must_stand:
+            self.checkpoints.settle_upload(current_sink().note, wait=True)  # this machine may go away
 
     def _settle(self, *, wait: bool) -> None:
         """See to the checkpoint that is being written."""
         with self._no_harm_in_failing():
             self.checkpoints.settle(wait=wait)
+        self.checkpoints.settle_upload(current_sink().note, wait=False)
 
     @contextmanager
     def _no_harm_in_failing(self, must_stand: bool = False) -> Generator[None]:

@@ -53,12 +53,14 @@ def run(
     workspace: Path,
     out: Path,
     work_dir: Path,
+    checkpoint_store: str | None = None,
 ) -> PretrainSummary:
-    """Train to the last step, from the last checkpoint in `work_dir` if there is one, and write `out`.
+    """Train to the last step, from the last checkpoint in `work_dir` or the store if there is one, and write `out`.
 
+    `checkpoint_store` is an `s3://bucket/prefix` where checkpoints are kept too, and changes nothing of the result.
     ParamsError if the blend does not fit the sources or the model to begin with does not fit the parameters;
-    SourceError if that is not there; TrainingError if a process fails, if the loss is not finite, or if the shards do
-    not fill a window; PreemptedError if the run was asked to stop.
+    SourceError if that is not there; TrainingError if a process fails, if the loss is not finite, if the store cannot
+    be used, or if the shards do not fill a window; PreemptedError if the run was asked to stop.
     """
     start = find_start(config, workspace)
     request = TrainRequest(
@@ -68,6 +70,7 @@ def run(
         pretrain=config,
         work_dir=work_dir,
         out=out,
+        checkpoint_store=checkpoint_store,
         start_from=start,
     )
     if start:

@@ -10,6 +10,7 @@ from model.document_index import Origin
 from model.special_tokens import STARCODER, STARCODER2
 from model.token_shards import ShardWriter
 from tests.model.rank_server import RankServer
+from tests.model.s3_server import fresh_bucket, s3_server
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -26,6 +27,20 @@ def ranks():
     server = RankServer()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def _running_s3():
+    with s3_server() as running:
+        yield running
+
+
+@pytest.fixture
+def s3(_running_s3, monkeypatch):
+    """An empty bucket of a real S3 server, to which this process's environment points."""
+    for name, value in _running_s3.environment.items():
+        monkeypatch.setenv(name, value)
+    return fresh_bucket(_running_s3)
 
 
 @pytest.fixture(scope="session")

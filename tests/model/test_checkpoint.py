@@ -2,8 +2,6 @@
 
 import json
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,60 +9,23 @@ import torch
 
 from model import checkpoint as checkpoint_module
 from model.checkpoint import Checkpoint, CheckpointStore
-from model.config import ParallelLayout
 from model.durable_files import write_durably
 from model.training_errors import CheckpointError, TrainingFailedError
-from model.training_state import KINDS, Fragment, Place
+from tests.model.thread_ranks import Meeting, layout_of, state_of, together
 
 _RUN = {"model": "5f3b1c0d9e8a7766", "batch": "8"}
 
 
-class _Meeting:
-    """What `Engine.exchange` does, between threads."""
-
-    def __init__(self, size: int) -> None:
-        self.payloads = [b""] * size
-        self.barrier = threading.Barrier(size)
-
-    def exchange_of(self, rank: int) -> Callable[[bytes], list[bytes]]:
-        def exchange(payload: bytes) -> list[bytes]:
-            self.payloads[rank] = payload
-            self.barrier.wait(10)
-            everyone = list(self.payloads)
-            self.barrier.wait(10)
-            assert len({len(said) for said in everyone}) == 1
-            return everyone
-
-        return exchange
-
-
-def _layout(world_size: int) -> ParallelLayout:
-    return ParallelLayout(data=world_size, tensor=1, pipeline=1, sequence_parallel=False, zero_stage=1)
-
-
 def _stores(directory: Path, world_size: int = 2, identity: dict[str, str] = _RUN) -> list[CheckpointStore]:
-    meeting = _Meeting(world_size)
+    meeting = Meeting(world_size)
     return [
-        CheckpointStore(directory, identity, _layout(world_size), rank, meeting.exchange_of(rank))
+        CheckpointStore(directory, identity, layout_of(world_size), rank, meeting.exchange_of(rank))
         for rank in range(world_size)
     ]
 
 
-def _together(stores: list[CheckpointStore], act: Callable[[CheckpointStore], object]) -> list[object]:
-    """What each rank's act returned or raised."""
-    with ThreadPoolExecutor(len(stores)) as ranks:
-        jobs = [ranks.submit(act, store) for store in stores]
-    return [job.exception() or job.result() for job in jobs]
-
-
-def _state(step: int, rank: int) -> dict[str, Fragment]:
-    """Half of a parameter of four numbers."""
-    place = Place(shape=(2, 2), dimension=None, part=0, parts=1, start=2 * rank, length=2)
-    return {"w": Fragment(place, {kind: torch.tensor([step + rank / 3, -0.0]) for kind in KINDS})}
-
-
 def _begin(store: CheckpointStore, step: int) -> None:
-    store.begin(step, step * 8, _state(step, store.rank), b"metrics %d" % step)
+    store.begin(step, step * 8, state_of(step, store.rank), b"metrics %d" % step)
 
 
 def _save(directory: Path, step: int) -> list[object]:
@@ -72,13 +33,13 @@ def _save(directory: Path, step: int) -> list[object]:
         _begin(store, step)
         return store.settle(wait=True)
 
-    return _together(_stores(directory), save)
+    return together(_stores(directory), save)
 
 
 def _load(directory: Path, **which: object) -> tuple[list[Checkpoint | None], list[str]]:
     notes: list[str] = []
     stores = _stores(directory, **which)  # pyright: ignore[reportArgumentType]
-    found = _together(stores, lambda store: store.load_latest(notes.append))
+    found = together(stores, lambda store: store.load_latest(notes.append))
     for said in found:
         if isinstance(said, Exception):
             raise said
@@ -94,8 +55,8 @@ def test_each_rank_gets_back_the_bits_that_it_saved(tmp_path: Path):
     found, notes = _load(tmp_path)
     for rank, checkpoint in enumerate(found):
         assert checkpoint is not None
-        assert (checkpoint.step, checkpoint.metrics, checkpoint.layout) == (4, b"metrics 4", _layout(2))
-        saved = _state(4, rank)["w"]
+        assert (checkpoint.step, checkpoint.metrics, checkpoint.layout) == (4, b"metrics 4", layout_of(2))
+        saved = state_of(4, rank)["w"]
         read = checkpoint.state.fragment("w", saved.place)
         assert {kind: tensor.numpy().tobytes() for kind, tensor in read.items()} == {
             kind: tensor.numpy().tobytes() for kind, tensor in saved.tensors.items()
@@ -109,7 +70,7 @@ def test_another_number_of_ranks_reads_it_too(tmp_path: Path, world_size: int):
     found, notes = _load(tmp_path, world_size=world_size)
     for checkpoint in found:
         assert checkpoint is not None
-        assert checkpoint.layout == _layout(2)
+        assert checkpoint.layout == layout_of(2)
         assert checkpoint.state.whole("w", "weights").flatten().tolist() == [4.0, 0.0, torch.tensor(13 / 3).item(), 0.0]
     assert notes == []
 
@@ -136,7 +97,7 @@ def test_the_commit_names_step_samples_run_layout_and_every_file(tmp_path: Path)
         "step": 4,
         "samples": 32,
         "identity": _RUN,
-        "layout": _layout(2).model_dump(mode="json"),
+        "layout": layout_of(2).model_dump(mode="json"),
     }
 
 
@@ -149,25 +110,25 @@ def test_the_run_goes_on_while_a_thread_writes(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(checkpoint_module, "write_durably", write_later)
     stores = _stores(tmp_path)
-    assert _together(stores, lambda store: _begin(store, 4)) == [None, None]
-    assert _together(stores, lambda store: store.settle(wait=False)) == [None, None]
+    assert together(stores, lambda store: _begin(store, 4)) == [None, None]
+    assert together(stores, lambda store: store.settle(wait=False)) == [None, None]
     assert not list(tmp_path.glob("*/commit.json"))
     may_write.set()
-    assert _together(stores, lambda store: store.settle(wait=True)) == [4, 4]
-    assert _together(stores, lambda store: store.settle(wait=True)) == [None, None]  # nothing is open
+    assert together(stores, lambda store: store.settle(wait=True)) == [4, 4]
+    assert together(stores, lambda store: store.settle(wait=True)) == [None, None]  # nothing is open
     assert _load(tmp_path)[0][0]
 
 
 def test_what_is_saved_is_the_state_of_then(tmp_path: Path):
-    state = _state(4, 0)
+    state = state_of(4, 0)
 
     def save(store: CheckpointStore) -> None:
-        store.begin(4, 32, state if store.rank == 0 else _state(4, 1), b"")
+        store.begin(4, 32, state if store.rank == 0 else state_of(4, 1), b"")
         for tensor in state["w"].tensors.values():
             tensor.fill_(99.0)  # the next step
         store.settle(wait=True)
 
-    _together(_stores(tmp_path), save)
+    together(_stores(tmp_path), save)
     checkpoint = _load(tmp_path)[0][0]
     assert checkpoint
     assert checkpoint.state.whole("w", "weights").max() < 5

@@ -26,14 +26,14 @@ def request_in(tmp_path: Path) -> Callable[..., TrainRequest]:
             pretrain=PretrainConfig.model_validate(raw["pretrain"] | changed.pop("pretrain", {})),
             work_dir=changed.pop("work_dir", tmp_path / "work"),
             out=changed.pop("out", tmp_path / "out"),
-            start_from=changed.pop("start_from", None),
+            **changed,
         )
 
     return make
 
 
 def test_where_a_run_happens_is_not_part_of_its_digest(request_in: Callable[..., TrainRequest], tmp_path: Path):
-    elsewhere = request_in(work_dir=tmp_path / "b", out=tmp_path / "c")
+    elsewhere = request_in(work_dir=tmp_path / "b", out=tmp_path / "c", checkpoint_store="s3://bucket/d")
     assert elsewhere.identity() == request_in().identity()
 
 

@@ -13,6 +13,7 @@ from model.batches import windows_of
 from model.config import ModelConfig, PretrainConfig
 from model.reporting import ListSink, reporting_to
 from model.token_shards import TokenShards
+from tests.model.s3_server import fresh_bucket, s3_server
 
 
 def _digests(place: Path) -> dict[str, str]:
@@ -84,6 +85,27 @@ def test_the_same_request_gives_the_same_bytes_and_reports_go_to_the_sink(
     assert again.summary == trained.summary
     assert sink.progresses[-1] == (6, 6, "steps")
     assert {"loss", "learning_rate"} <= sink.measured[0][1].keys()
+
+
+def test_checkpoints_go_to_a_store_too_and_change_nothing(
+    pretrain_inputs, config, shape, trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards, tokenizer = pretrain_inputs
+    out, work_dir, sink = tmp_path / "out", tmp_path / "work", ListSink()
+    out.mkdir()
+    with s3_server() as running, reporting_to(sink):
+        s3 = fresh_bucket(running)
+        for name, value in s3.environment.items():
+            monkeypatch.setenv(name, value)
+        places: Any = {"token_shards": shards, "tokenizer": tokenizer, "workspace": tmp_path, "out": out}
+        run(config, model=shape, **places, work_dir=work_dir, checkpoint_store=f"s3://{s3.bucket}")
+        assert s3.committed_steps() == [3, 6]
+        missing = f"the checkpoint store s3://missing cannot be used: {s3.environment['AWS_ENDPOINT_URL']} has no such"
+        with pytest.raises(TrainingError, match=missing):
+            run(config, model=shape, **places, work_dir=work_dir, checkpoint_store="s3://missing/x")
+    assert sink.notes == []
+    assert _digests(out) == _digests(trained.checkpoint)
+    assert "test-secret" not in "".join(path.read_text(errors="replace") for path in work_dir.glob("*.*"))
 
 
 def test_shards_that_fill_no_window_are_a_persons_mistake(pretrain_inputs, config, shape, tmp_path: Path) -> None:
