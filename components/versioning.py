@@ -326,6 +326,8 @@ def _repo(settings: Settings) -> Generator[Repo]:
 @contextmanager
 def _dvc_errors_told(act: str) -> Generator[None]:
     logging.getLogger("dvc").setLevel(logging.ERROR)
+    for bars in ("dvc.progress", "dvc_data.callbacks"):  # they would run through the live view of the run
+        logging.getLogger(bars).setLevel(logging.CRITICAL)
     try:
         yield
     except DvcException as error:
