@@ -28,7 +28,8 @@ SHARED = {
     "source_files",
     "peak_memory",
     "gpu_training",
-}  # the last is run by itself, where there is a GPU
+    "orchestration",
+}  # the last two are run by themselves: where there is a GPU, and where a run has left its data
 PEERS = ("polars", "detect-secrets", "rensa", "daft", "datatrove", "tiktoken", "fastokens")
 FUNCTION = '''def slowest(lengths, speed):
     """Hours and the rest that the longest of all takes at this speed, which must not be nothing."""

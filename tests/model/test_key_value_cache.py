@@ -53,4 +53,4 @@ def test_reading_in_pieces_gives_the_logits_of_reading_at_once(family, cuts, bat
     cache = KeyValueCache(config, batch_size, capacity_tokens=16)
     borders = [0, *sorted(cuts), 16]
     pieces = [model(tokens[:, start:end], cache) for start, end in pairwise(borders)]
-    torch.testing.assert_close(torch.cat(pieces, dim=1), model(tokens), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.cat(pieces, dim=1), model(tokens), atol=3e-5, rtol=1e-5)
