@@ -109,7 +109,7 @@ class CheckpointStore:
         except TrainingFailedError:
             self._try_to_remove(save.step)  # every rank has ended its writing
             raise
-        if self.disk.leads:
+        if self.disk.leads and self.rank != 0:
             self._remove_old()
         if self.mirror:
             self.mirror.add(save.step)
@@ -189,6 +189,7 @@ class CheckpointStore:
             sha256=digests,
         )
         self._write_commit(save.step, commit.content())
+        self._remove_old()
 
     def _remove_old(self) -> None:
         """All but the newest two; away from rank 0, which commits, what was written counts."""
