@@ -5,6 +5,8 @@
                               metrics.jsonl            what the run had measured up to this step
                               commit.json              written last: which run, which step, sha256 of every file
 
+Where the ranks have disks of their own, each holds the files of its ranks and only the store has a checkpoint whole.
+
 A save has two phases: each rank copies its state and goes on training while a thread writes it; once all have written,
 rank 0 commits. Every file is written under another name, flushed to the disk and renamed. A directory is a checkpoint
 only by its commit, and only as long as every byte is as the commit says; else the one before it counts. No pickles.
@@ -26,6 +28,7 @@ from model.agreement import Exchange, Note, require_success, tell_all
 from model.checkpoint_commit import COMMIT_FILE, KEPT, METRICS_FILE, Commit, DamagedError, rank_file, step_name
 from model.checkpoint_mirror import CheckpointMirror
 from model.config import ParallelLayout
+from model.disks import Disk
 from model.durable_files import flush_directory, write_durably, writing_to
 from model.training_errors import CheckpointError, TrainingFailedError
 from model.training_state import RankState, StateError, StateReader, state_bytes
@@ -62,12 +65,17 @@ class CheckpointStore:
     identity: Mapping[str, str]
     """Of the run, by the names of its parts."""
     layout: ParallelLayout
-    rank: int
+    disk: Disk
     exchange: Exchange
     mirror: CheckpointMirror | None = None
     """Of this directory, in S3."""
     _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "checkpoint"))
     _open: _Save | None = None
+
+    @property
+    def rank(self) -> int:
+        """Whose view it is."""
+        return self.disk.rank
 
     def begin(self, step: int, samples: int, state: RankState, metrics: bytes) -> None:
         """Copy the state and let a thread write it; `metrics` counts on rank 0. The save before must be settled.
@@ -101,6 +109,8 @@ class CheckpointStore:
         except TrainingFailedError:
             self._try_to_remove(save.step)  # every rank has ended its writing
             raise
+        if self.disk.leads and self.rank != 0:
+            self._remove_old()
         if self.mirror:
             self.mirror.add(save.step)
         return save.step
@@ -134,28 +144,40 @@ class CheckpointStore:
         if self.mirror:
             self.mirror.close()
 
-    def load_latest(self, note: Note, *, local_only: bool = False) -> Checkpoint | None:
+    def load_latest(self, note: Note, *, to_export: bool = False) -> Checkpoint | None:
         """The newest undamaged checkpoint of directory and store, None if there is none; a newer one is fetched.
 
-        `note` is told of each damaged one, which is then removed. CheckpointError if the newest belongs to another run;
-        TrainingFailedError if a damaged one cannot be removed, or if the store cannot be used: it may hold a newer one.
+        With `to_export` it is that of the last save, whole for rank 0. `note` is told of each damaged one, which is
+        then removed. CheckpointError if the newest belongs to another run; TrainingFailedError if a damaged one cannot
+        be removed, if the store cannot be used, for it may hold a newer one, or if ranks without a store share no disk.
         """
-        mirror = None if local_only else self.mirror
+        self._require_way_back()
+        mirror = None if to_export and self.disk.is_shared else self.mirror
         mirrored = mirror.steps(note) if mirror else []
+        fetched = 0
         while True:
-            step = self._newest_step()
+            step = self._newest_step() if self.disk.is_shared else fetched
             if mirror and mirrored and mirrored[-1] > step:
                 self._require_same_run_at(step)
-                self._fetch(mirror, mirrored.pop(), note)  # each is fetched once
+                newer = mirrored.pop()  # each is fetched once
+                fetched = newer if self._fetch(mirror, newer, note, to_export=to_export) else 0
                 continue
             if not step:
                 return None
-            checkpoint, fault = self._read(step)
+            checkpoint, fault = self._read(step, to_export=to_export)
             faults = [said for said in tell_all(self.exchange, fault) if said]
             if checkpoint and not faults:
                 return checkpoint
             note(f"the checkpoint of step {step} is damaged ({faults[0]}) and was removed; trying the one before")
             require_success(self.exchange, self._try_to_remove(step))
+            fetched = 0
+
+    def _require_way_back(self) -> None:
+        if not self.disk.is_shared and self.mirror is None:
+            raise TrainingFailedError(
+                f"not all ranks see one disk at {self.directory}, so no checkpoint there is whole; put it on a shared "
+                "file system, or set STARLOOM_CHECKPOINT_STORE"
+            )
 
     def _commit(self, save: _Save, digests: dict[str, str]) -> None:
         commit = Commit(
@@ -167,7 +189,12 @@ class CheckpointStore:
             sha256=digests,
         )
         self._write_commit(save.step, commit.content())
-        for old in self._committed_steps()[:-KEPT]:
+        self._remove_old()
+
+    def _remove_old(self) -> None:
+        """All but the newest two; away from rank 0, which commits, what was written counts."""
+        steps = self._steps(f"/{COMMIT_FILE}" if self.rank == 0 else "")
+        for old in steps[:-KEPT]:
             if not self.mirror or old != self.mirror.uploading:
                 self._try_to_remove(old)  # one that stays is no harm
 
@@ -176,32 +203,38 @@ class CheckpointStore:
         with writing_to(self.directory):
             flush_directory(self.directory)
 
-    def _fetch(self, mirror: CheckpointMirror, step: int, note: Note) -> None:
-        """Bring a checkpoint of the store into the directory, its commit last; a damaged one is told and removed."""
+    def _fetch(self, mirror: CheckpointMirror, step: int, note: Note, *, to_export: bool) -> bool:
+        """Bring a checkpoint of the store to every disk, its commit last; a damaged one is told and removed: False."""
         require_success(self.exchange, self._try_to_remove(step))
-        content, fault = mirror.fetch(step, note), ""
-        if content and self.rank == 0:
+        content, fault = mirror.fetch(step, note, lambda commit: self._needed(commit, to_export=to_export)), ""
+        if content and self.disk.leads:
             try:
                 self._write_commit(step, content)
             except TrainingFailedError as error:
                 fault = str(error)
         require_success(self.exchange, fault)
+        return content is not None
+
+    def _needed(self, commit: Commit, *, to_export: bool) -> list[str]:
+        """The files that this rank's disk must hold: in the same layout a rank needs its own alone."""
+        is_whole = self.disk.is_shared or commit.layout != self.layout or (to_export and 0 in self.disk.ranks)
+        files = commit.rank_files() if is_whole else [rank_file(rank) for rank in self.disk.ranks]
+        return [*files, METRICS_FILE]
 
     def _require_same_run_at(self, step: int) -> None:
         with suppress(OSError, ValidationError):  # a damaged commit, or none
             self._require_same_run(Commit.model_validate_json((self._path(step) / COMMIT_FILE).read_bytes()))
 
-    def _read(self, step: int) -> tuple[Checkpoint | None, str]:
+    def _read(self, step: int, *, to_export: bool) -> tuple[Checkpoint | None, str]:
         """A checkpoint of which this rank has verified its share of the files, or what is wrong with it."""
         path = self._path(step)
         try:
             commit = Commit.model_validate_json((path / COMMIT_FILE).read_bytes())
             self._require_same_run(commit)
-            files = [path / name for name in commit.rank_files()]
-            for file in files[self.rank :: self.layout.world_size]:
-                commit.verify(file)
-            commit.verify(path / METRICS_FILE)
-            state, metrics = StateReader(files), (path / METRICS_FILE).read_bytes()
+            *files, metrics_file = self._needed(commit, to_export=to_export)
+            for name in [*self.disk.share(files), metrics_file]:
+                commit.verify(path / name)
+            state, metrics = StateReader(path / name for name in files), (path / metrics_file).read_bytes()
         except OSError as error:
             return None, f"{error.filename or path}: {error.strerror or error}"
         except ValidationError:
@@ -226,19 +259,18 @@ class CheckpointStore:
 
     def _newest_step(self) -> int:
         """0 if there is none. Rank 0 looks and all believe it: a shared disk may show others an older state."""
-        steps = self._committed_steps() if self.rank == 0 else []
+        steps = self._steps(f"/{COMMIT_FILE}") if self.rank == 0 else []
         return int.from_bytes(self.exchange((steps[-1] if steps else 0).to_bytes(8, "big"))[0], "big")
 
-    def _committed_steps(self) -> list[int]:
-        return sorted(
-            int(commit.parent.name.removeprefix("step-"))
-            for commit in self.directory.glob(f"step-{'[0-9]' * 8}/{COMMIT_FILE}")
-        )
+    def _steps(self, with_file: str) -> list[int]:
+        """Of the directories here that have such a file, ascending."""
+        found = self.directory.glob(f"step-{'[0-9]' * 8}{with_file}")
+        return sorted(int(path.relative_to(self.directory).parts[0].removeprefix("step-")) for path in found)
 
     def _try_to_remove(self, step: int) -> str:
-        """Rank 0 removes a checkpoint or its remains; what it has to say if it cannot."""
+        """One rank of a disk removes a checkpoint or its remains; what it has to say if it cannot."""
         path = self._path(step)
-        if self.rank != 0:
+        if not self.disk.leads:
             return ""
         try:
             with writing_to(path):

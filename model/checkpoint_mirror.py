@@ -7,7 +7,7 @@ is uploaded at a time and only the newest waits, so a slow store costs checkpoin
 
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from model.agreement import Exchange, Note, fault_of, require_success, tell_all, wait_for_all
 from model.checkpoint_commit import COMMIT_FILE, KEPT, METRICS_FILE, Commit, DamagedError, rank_file, step_name
+from model.disks import Disk
 from model.durable_files import writing_to
 from model.remote_checkpoints import RemoteCheckpoints
 from model.training_errors import TrainingFailedError
@@ -46,8 +47,7 @@ class CheckpointMirror:
     remote: RemoteCheckpoints
     directory: Path
     """Of the checkpoints on the disk."""
-    rank: int
-    world_size: int
+    disk: Disk
     exchange: Exchange
     beat: Callable[[], None] = lambda: None
     """Called while the store is waited for: this is no hanging."""
@@ -56,6 +56,11 @@ class CheckpointMirror:
     _waiting: int | None = None
     _left_out: int | None = None
     _is_slowness_told: bool = False
+
+    @property
+    def rank(self) -> int:
+        """Whose view it is."""
+        return self.disk.rank
 
     @property
     def uploading(self) -> int | None:
@@ -114,13 +119,15 @@ class CheckpointMirror:
         told = struct.unpack(form, self.exchange(struct.pack(form, *steps, *padding))[0])
         return [step for step in told if step]
 
-    def fetch(self, step: int, note: Note) -> bytes | None:
-        """Bring the files of a checkpoint into the directory, verified; returns its commit, which makes them one.
+    def fetch(self, step: int, note: Note, needed: Callable[[Commit], Sequence[str]]) -> bytes | None:
+        """Bring the files of a checkpoint to the disks, verified; returns its commit, which makes them one.
+
+        `needed` names those that this rank's disk is to hold.
 
         None if it is damaged: `note` is told and it is removed from the store. TrainingFailedError if the store cannot
         be used or the disk not be written.
         """
-        job = self._thread.submit(self._fetch_share, step)
+        job = self._thread.submit(self._fetch_share, step, needed)
         wait_for_all(self.exchange, job, self.beat)
         damage = str(job.exception()) if isinstance(job.exception(), DamagedError) else ""
         require_success(self.exchange, "" if damage else fault_of(job))
@@ -165,7 +172,7 @@ class CheckpointMirror:
         with suppress(TrainingFailedError):  # one that stays is no harm, and the next commit tries again
             self.remote.keep_newest(KEPT)
 
-    def _fetch_share(self, step: int) -> bytes:
+    def _fetch_share(self, step: int, needed: Callable[[Commit], Sequence[str]]) -> bytes:
         """This rank's share of the files, verified and on the disk for good; returns the commit."""
         content = self.remote.commit_of(step)
         try:
@@ -175,8 +182,7 @@ class CheckpointMirror:
         path = self._path(step)
         with writing_to(path):
             path.mkdir(parents=True, exist_ok=True)
-        names = commit.rank_files()[self.rank :: self.world_size]
-        for name in [*names, METRICS_FILE] if self.rank == 0 else names:
+        for name in self.disk.share(needed(commit)):
             self.remote.download(step, path / name)
             commit.verify(path / name)
             with writing_to(path / name), (path / name).open("rb") as file:

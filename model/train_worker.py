@@ -26,6 +26,7 @@ from model.batches import ShortCorpusError, TrainBatches, validation_sources
 from model.checkpoint import CheckpointStore
 from model.checkpoint_mirror import CheckpointMirror
 from model.config import require_fitting, require_same_network
+from model.disks import Disk, find_disk
 from model.durable_files import write_durably
 from model.engine import Engine
 from model.event_stream import EventWriter, Failure
@@ -81,13 +82,14 @@ def _train(request: TrainRequest, stop: threading.Event, watch: HangWatch) -> No
     require_fitting(request.model, shards.vocab_size, config.layout)
     batches = TrainBatches(shards, ByteLevelCodec.read(request.tokenizer), config, context_length)
     engine = Engine(request.model, shards.vocab_size, config, int(os.environ["LOCAL_RANK"]))
+    disk = find_disk(request.work_dir / CHECKPOINTS_DIR, rank, world_size, engine.exchange)
     checkpoints = CheckpointStore(
         request.work_dir / CHECKPOINTS_DIR,
         request.identity(),
         config.layout,
-        rank,
+        disk,
         engine.exchange,
-        _mirror(request, rank, engine.exchange, lambda: watch.beat("the wait for the checkpoint store")),
+        _mirror(request, disk, engine.exchange, lambda: watch.beat("the wait for the checkpoint store")),
     )
     metrics = MetricsLog(request.work_dir / METRICS_FILE if rank == 0 else None)
     TrainingRun(
@@ -104,9 +106,11 @@ def _train(request: TrainRequest, stop: threading.Event, watch: HangWatch) -> No
         start=_start_of(request, shards.vocab_size),
     ).to_the_end()
     watch.beat("the end of the training")
-    trained = checkpoints.load_latest(current_sink().note, local_only=True)
+    trained = checkpoints.load_latest(current_sink().note, to_export=True)
     if trained is None or trained.step != config.num_steps:
-        raise TrainingFailedError(f"the checkpoint of the last step, {config.num_steps}, was damaged; start again")
+        raise TrainingFailedError(
+            f"the checkpoint of the last step, {config.num_steps}, is not there whole; start again"
+        )
     if rank == 0:
         weights = {name: trained.state.whole(name, "weights") for name in trained.state.shapes}
         _write_artifact(request, shards.vocab_size, safetensors.torch.save(weights, {"format": "pt"}), metrics)
@@ -114,14 +118,13 @@ def _train(request: TrainRequest, stop: threading.Event, watch: HangWatch) -> No
     engine.close()
 
 
-def _mirror(request: TrainRequest, rank: int, exchange: Exchange, beat: Callable[[], None]) -> CheckpointMirror | None:
+def _mirror(request: TrainRequest, disk: Disk, exchange: Exchange, beat: Callable[[], None]) -> CheckpointMirror | None:
     if request.checkpoint_store is None:
         return None
     return CheckpointMirror(
         remote=RemoteCheckpoints(request.checkpoint_store, request.identity()),
         directory=request.work_dir / CHECKPOINTS_DIR,
-        rank=rank,
-        world_size=request.pretrain.layout.world_size,
+        disk=disk,
         exchange=exchange,
         beat=beat,
     )

@@ -32,10 +32,14 @@ def train(spec):
 
     With `preempt_at` every rank is asked to stop in that step. With `wait_at`, rank 0 waits in that step until the file
     `waits` that it makes is gone. With `dies_before_commit` rank 0 kills itself when it has all to commit in the store.
+    With `ranks_per_disk` so many neighbours have a disk of their own.
     """
     os.environ |= spec["environment"]
     request = TrainRequest.model_validate_json(Path(spec["request"]).read_bytes())
     rank, stop, waits = int(os.environ["RANK"]), threading.Event(), Path(spec["request"]).with_name("waits")
+    if "ranks_per_disk" in spec:
+        disk = request.work_dir / f"disk-{rank // spec['ranks_per_disk']}"
+        request = request.model_copy(update={"work_dir": disk})
 
     def wait():
         waits.touch()

@@ -9,6 +9,7 @@ import torch
 
 from model import checkpoint as checkpoint_module
 from model.checkpoint import Checkpoint, CheckpointStore
+from model.disks import shared_disk
 from model.durable_files import write_durably
 from model.training_errors import CheckpointError, TrainingFailedError
 from tests.model.thread_ranks import Meeting, layout_of, state_of, together
@@ -19,7 +20,9 @@ _RUN = {"model": "5f3b1c0d9e8a7766", "batch": "8"}
 def _stores(directory: Path, world_size: int = 2, identity: dict[str, str] = _RUN) -> list[CheckpointStore]:
     meeting = Meeting(world_size)
     return [
-        CheckpointStore(directory, identity, layout_of(world_size), rank, meeting.exchange_of(rank))
+        CheckpointStore(
+            directory, identity, layout_of(world_size), shared_disk(rank, world_size), meeting.exchange_of(rank)
+        )
         for rank in range(world_size)
     ]
 

@@ -12,6 +12,7 @@ import pytest
 from model import checkpoint_mirror
 from model.checkpoint import Checkpoint, CheckpointStore
 from model.checkpoint_mirror import CheckpointMirror
+from model.disks import shared_disk
 from model.remote_checkpoints import RemoteCheckpoints
 from model.training_errors import CheckpointError, TrainingFailedError
 from tests.model.s3_server import S3Server, nobody_answers
@@ -36,8 +37,9 @@ class _Run:
         self.stores: list[CheckpointStore] = []
         for rank in range(self.world_size):
             exchange = meeting.exchange_of(rank)
-            mirror = CheckpointMirror(self.remote, self.directory, rank, self.world_size, exchange)
-            self.stores.append(CheckpointStore(self.directory, _RUN, layout, rank, exchange, mirror))
+            disk = shared_disk(rank, self.world_size)
+            mirror = CheckpointMirror(self.remote, self.directory, disk, exchange)
+            self.stores.append(CheckpointStore(self.directory, _RUN, layout, disk, exchange, mirror))
 
     def note_of(self, store: CheckpointStore) -> Callable[[str], None]:
         return self.notes.append if store.rank == 0 else lambda _: None
@@ -303,5 +305,5 @@ def test_a_store_that_is_down_at_the_start_is_an_error_since_it_may_hold_a_newer
             run.save(4, wait=False)
         with pytest.raises(TrainingFailedError, match=f"s3://code cannot be used: http://{address} does not answer"):
             run.load()
-    found = together(run.stores, lambda store: store.load_latest(print, local_only=True))
+    found = together(run.stores, lambda store: store.load_latest(print, to_export=True))
     assert [isinstance(one, Checkpoint) for one in found] == [is_one_on_the_disk] * 2

@@ -104,3 +104,48 @@ def test_a_store_that_goes_down_costs_no_training_and_one_that_is_down_begins_no
     assert failed[-1].startswith("the checkpoint of step 12 ")
     with pytest.raises(RankFailedError, match=f"TrainingFailedError: {down}"):
         run(s3)
+
+
+_NODES = {"layout": {"data": 2, "tensor": 2}, "accumulation_steps": 1}
+"""Four ranks; with two on a disk, each replica has its own."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed_on_nodes(ranks, corpus, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("undisturbed_on_nodes")
+    assert run_request(ranks, request_of(corpus, directory, **_NODES)) == []
+    return directory
+
+
+def test_nodes_without_a_common_disk_go_on_from_the_store(run, s3, tmp_path, undisturbed_on_nodes):
+    """With what was left on their disks, with none of it, and in another layout."""
+    on_nodes = {"asked": _NODES, "ranks_per_disk": 2}
+    (note,) = run(s3, preempt_at=6, **on_nodes)
+    step = int(re.match(r"training was asked to stop and has saved step ([67]) of 12", note)[1])
+    held = {path.name for path in (tmp_path / "work" / "disk-1" / "checkpoints" / f"step-{step:08d}").iterdir()}
+    assert held == {"rank-00002.safetensors", "rank-00003.safetensors"}
+
+    for on_an_empty_disk in (False, True):
+        fetched, resumed, exported = run(s3, on_an_empty_disk=on_an_empty_disk, **on_nodes)
+        assert fetched.startswith("fetched the checkpoint of step ")
+        assert resumed == f"resumed at step {12 if on_an_empty_disk else step}"
+        assert exported.startswith("fetched the checkpoint of step 12 ")  # rank 0 writes the weights of all
+        assert_same_artifact(tmp_path, undisturbed_on_nodes)
+        assert s3.committed_steps() == [8, 12]
+    steps = [path.name for path in sorted((tmp_path / "work" / "disk-1" / "checkpoints").iterdir())]
+    assert steps == ["step-00000012"]
+
+    (last,) = (key for key in s3.objects() if key.endswith("step-00000012/commit.json"))
+    s3.client.delete_object(Bucket=s3.bucket, Key=last)
+    elsewhere = {"asked": {"layout": {"pipeline": 2, "tensor": 2}}, "ranks_per_disk": 2}
+    _, resumed, told, _ = run(s3, on_an_empty_disk=True, **elsewhere)
+    assert resumed == "resumed at step 8"
+    assert told.startswith("in another layout")
+    held = {path.name for path in (tmp_path / "work" / "disk-1" / "checkpoints" / "step-00000008").iterdir()}
+    assert held == {*(f"rank-0000{rank}.safetensors" for rank in range(4)), "metrics.jsonl", "commit.json"}
+
+
+def test_nodes_without_a_common_disk_and_without_a_store_train_nothing(ranks, corpus, tmp_path):
+    request = request_of(corpus, tmp_path, **_TWO)
+    with pytest.raises(RankFailedError, match=r"not all ranks see one disk at .*set STARLOOM_CHECKPOINT_STORE"):
+        run_request(ranks, request, "train_on_own_disks")
