@@ -13,10 +13,23 @@ from pathlib import Path
 import psutil
 import pytest
 
+from k8s.failure_rules import MISTAKE_EXIT_CODE, PREEMPTED_EXIT_CODE
+from model.batches import ShortCorpusError
 from model.event_stream import Failure, Metrics, Progress, read_event
-from model.train_request import PREEMPTED, TrainRequest
-from model.train_worker import _hang_seconds
-from model.training_errors import TrainingFailedError
+from model.hang_watch import HUNG
+from model.huggingface_format import BundleError
+from model.source_blend import BlendError
+from model.text_codec import TextCodecError
+from model.token_shards import TokenShardError
+from model.train_request import MISTAKE, PREEMPTED, TrainRequest
+from model.train_worker import _exit_code, _hang_seconds, _read_request
+from model.training_errors import (
+    CheckpointError,
+    LayoutError,
+    RequestError,
+    TrainingFailedError,
+    TrainingPreemptedError,
+)
 from model.training_lock import only_trainer
 from tests.model.rank_server import RankFailedError, RankServer
 from tests.model.training_rank import assert_same_artifact, request_of, run_request
@@ -71,11 +84,11 @@ def test_sigterm_finishes_the_step_saves_and_exits_as_preempted(request_file: Pa
     assert (request_file.parent / "checkpoints" / f"step-{last_step:08d}" / "commit.json").exists()
 
 
-def _refused(worker: subprocess.Popen[bytes]) -> Failure:
+def _refused(worker: subprocess.Popen[bytes], exit_code: int = MISTAKE) -> Failure:
     with worker:
         assert worker.stdout is not None
         failure = read_event(worker.stdout.read())
-    assert worker.returncode == 1
+    assert worker.returncode == exit_code
     assert isinstance(failure, Failure)
     return failure
 
@@ -86,9 +99,34 @@ def test_another_number_of_processes_than_the_layout_has_is_refused(request_file
     assert failure.text == "2 processes were started for a layout of 1; start as many"
 
 
+def test_a_request_that_is_none_is_one_sentence(request_file: Path):
+    request_file.write_text(request_file.read_text().replace('"seed"', '"sead"'))
+    failure = _refused(_start(request_file))
+    assert failure.kind == "RequestError"
+    assert failure.text == f"{request_file} is no request of a training: pretrain.seed: field required; mend it"
+    with pytest.raises(
+        RequestError, match=r"there is no request .*nothing\.json; give the file that the launcher wrote"
+    ):
+        _read_request(request_file.with_name("nothing.json"))
+
+
+def test_what_a_person_must_mend_is_told_from_what_the_machines_did():
+    told = {
+        type(error).__name__: _exit_code(error)
+        for error in (
+            *(LayoutError(), CheckpointError(), RequestError(), TokenShardError(), ShortCorpusError(), BlendError()),
+            *(TextCodecError(), BundleError(), TrainingPreemptedError(), TrainingFailedError()),
+        )
+    }
+    ends_otherwise = {"TrainingPreemptedError": PREEMPTED, "TrainingFailedError": 1}
+    assert told == dict.fromkeys(told, MISTAKE) | ends_otherwise
+    assert (MISTAKE, PREEMPTED, HUNG) == (42, 75, 71)
+    assert (MISTAKE, PREEMPTED) == (MISTAKE_EXIT_CODE, PREEMPTED_EXIT_CODE)  # what the cluster's rules ask for
+
+
 def test_two_trainings_in_one_directory_are_refused_without_a_launcher_too(request_file: Path):
     with only_trainer(request_file.parent):
-        failure = _refused(_start(request_file))
+        failure = _refused(_start(request_file), 1)  # it may be over soon
     assert failure.text.startswith(f"another training keeps its checkpoints in {request_file.parent}; wait for")
 
 
