@@ -1,4 +1,4 @@
-"""Ranks started by hand and by torchrun, without the launcher. About half a minute on two cores."""
+"""Ranks started by hand and by torchrun, without the launcher. About a minute and a half on two cores."""
 
 import os
 import re
@@ -54,14 +54,17 @@ def _environment(**more: str) -> dict[str, str]:
     return os.environ | {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"} | more
 
 
-def _start(request_file: Path, world_size: int = 1) -> subprocess.Popen[bytes]:
+def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return int(free.getsockname()[1])
+
+
+def _start(request_file: Path, world_size: int = 1) -> subprocess.Popen[bytes]:
     rank = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1"}
     return subprocess.Popen(
         [sys.executable, "-m", "model.train_worker", str(request_file)],
-        env=_environment(MASTER_PORT=str(port), **rank),
+        env=_environment(MASTER_PORT=str(_free_port()), **rank),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -159,6 +162,54 @@ def test_a_dead_rank_under_torchrun_is_started_again_and_no_bit_is_another(
     assert agent.returncode == 0
     assert re.findall(r"resumed at step \d+", told) in (["resumed at step 4"], ["resumed at step 8"])
     assert_same_artifact(tmp_path / "killed", tmp_path / "undisturbed")
+
+
+def _pods(number: int, request_file: Path, *options: str) -> list[subprocess.Popen[bytes]]:
+    """A gang of pods of one process, as a cluster starts them."""
+    meeting = [f"--nnodes={number}", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={_free_port()}"]
+    return [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "model.torchrun", *options, *meeting, f"--node-rank={pod}"),
+                *("-m", "model.train_worker", str(request_file)),
+            ],
+            env=_environment(TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        for pod in range(number)
+    ]
+
+
+def test_four_pods_of_one_process_train_as_one_machine_does(tmp_path: Path, corpus: Path, ranks: RankServer):
+    asked = {"layout": {"data": 2, "pipeline": 2}, "num_steps": 4}
+    assert run_request(ranks, request_of(corpus, tmp_path / "one", **asked)) == []
+    request_file = _written(request_of(corpus, tmp_path / "pods", **asked))
+    pods = _pods(4, request_file, "--pipeline-nodes=2")  # pods 0 and 1 hold both stages of the first replica
+    told = [pod.communicate()[0] for pod in pods]
+    assert [pod.returncode for pod in pods] == [0] * 4
+    assert [b"metrics" in said for said in told] == [True, False, False, False]  # rank 0 is in pod 0
+    assert_same_artifact(tmp_path / "pods", tmp_path / "one")
+
+
+def test_pods_that_meet_a_mistake_all_end_with_42(tmp_path: Path, corpus: Path):
+    pods = _pods(2, _written(request_of(corpus, tmp_path, layout={"data": 4})))
+    for pod in pods:
+        pod.communicate()
+    assert [pod.returncode for pod in pods] == [MISTAKE] * 2
+
+
+def test_a_pod_that_is_evicted_takes_the_gang_with_it_and_all_have_saved(tmp_path: Path, corpus: Path):
+    asked = {"layout": {"data": 2}, "num_steps": 100_000, "checkpoint_every_steps": 100_000}
+    request_file = _written(request_of(corpus, tmp_path, **asked))
+    pods = _pods(2, request_file)
+    assert pods[0].stdout is not None
+    assert b"progress" in pods[0].stdout.readline()
+    pods[1].send_signal(signal.SIGTERM)
+    for pod in pods:
+        pod.communicate()
+    assert [pod.returncode for pod in pods] == [PREEMPTED] * 2
+    assert len(list((request_file.parent / "checkpoints").glob("step-*/commit.json"))) == 1
 
 
 def test_a_layout_that_does_not_fit_is_refused_without_a_launcher_too(tmp_path: Path, corpus: Path, ranks: RankServer):
