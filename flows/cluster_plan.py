@@ -16,7 +16,7 @@ from flows.plan_run import plan_run, refuse_what_cannot_run
 from flows.plan_tables import plan_tables
 from flows.summary import together
 from k8s.gang_manifests import gang_manifests, manifest_text
-from k8s.manifest_rules import require_sound
+from k8s.gang_rules import require_sound
 from k8s.pod import WORKSPACE
 from k8s.profile import Profile, ProfileError, load_profile
 from k8s.request import GangRequest

@@ -153,6 +153,8 @@ class Cluster(_Section):
     """A Kubernetes cluster as we use it."""
 
     namespace: Name
+    service_account: Name
+    """That pods run as; they get no token of it."""
     image: Annotated[str, AfterValidator(_require_digest)]
     """By digest."""
     pool: NodePool

@@ -16,8 +16,8 @@ MASTER_PORT = 29_500
 
 _SECONDS_TO_LEAVE = 10
 """Of the grace, what torchrun keeps for itself after its ranks have ended."""
-_USER = 1000
-"""Of the image; any number but root's would do."""
+_USER = 10_001
+"""Of the image."""
 _INDEX = "JOB_COMPLETION_INDEX"
 _INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 
@@ -31,6 +31,7 @@ _ON_GPUS = {"TORCH_NCCL_ASYNC_ERROR_HANDLING": "1"}  # a dead peer ends the rank
 def pod_spec(cluster: Cluster, request: GangRequest, master_host: str) -> dict[str, Any]:
     """Of every pod of the gang; they differ only in their index, which Kubernetes gives them."""
     spec: dict[str, Any] = {
+        "serviceAccountName": cluster.service_account,
         "automountServiceAccountToken": False,
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": cluster.grace_seconds,

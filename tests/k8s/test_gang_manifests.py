@@ -16,8 +16,8 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from k8s.gang_manifests import GangError, gang_manifests, manifest_text
-from k8s.manifest_rules import faults_of, require_sound
-from k8s.profile import load_profile, profile_names
+from k8s.gang_rules import faults_of, require_sound
+from k8s.profile import Profile, load_profile, profile_names
 from k8s.request import GangRequest, Volume
 from tests.k8s.gangs import GANGS, gang
 
@@ -152,7 +152,7 @@ def test_devices_are_strings_and_shared_memory_is_counted() -> None:
 def test_pods_have_no_right_that_they_do_not_need(profile: str) -> None:
     pod = pod_of(made(profile))["spec"]
     (container,) = pod["containers"]
-    assert pod["automountServiceAccountToken"] is False
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("training", False)
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     security = container["securityContext"]
@@ -230,6 +230,52 @@ def test_a_job_alone_says_that_it_is_no_gang_and_has_a_service_of_its_own() -> N
     assert pod["subdomain"] == service["metadata"]["name"]
     first_pod = f"{job['metadata']['name']}-0.{pod['subdomain']}"
     assert f"--master-addr={first_pod}" in pod["containers"][0]["command"]
+
+
+def changed(profile: str, **changes: Any) -> Profile:
+    """The profile with other values, by their path in `cluster` with `__` between."""
+    content = load_profile(profile).model_dump(mode="json")
+    for path, value in changes.items():
+        *sections, last = path.split("__")
+        section = content["cluster"]
+        for name in sections:
+            section = section[name]
+        section[last] = value
+    return Profile.model_validate(content)
+
+
+def test_infiniband_brings_adapters_variables_and_the_right_to_pin_memory() -> None:
+    network = {
+        "kind": "infiniband",
+        "resources": {"rdma/hca": "8"},
+        "environment": {"NCCL_IB_HCA": "mlx5", "NCCL_IB_GID_INDEX": "3"},
+    }
+    manifests = gang_manifests(changed("h100-8x8", pool__network=network), GANGS["h100-8x8"])
+    (container,) = pod_of(manifests)["spec"]["containers"]
+    assert container["resources"]["limits"]["rdma/hca"] == "8"
+    assert {"name": "NCCL_IB_HCA", "value": "mlx5"} in container["env"]
+    assert container["securityContext"]["capabilities"]["add"] == ["IPC_LOCK"]
+    require_sound(manifests)
+
+
+def test_a_job_alone_can_be_queued_too() -> None:
+    queue = {"local_queue": "small", "priority_class": None, "topology_level": None, "nodes_per_block": None}
+    manifests = gang_manifests(changed("kind-cpu", queue=queue, priority_class="low"), GANGS["kind-cpu"])
+    job = manifests[-1]
+    assert job["spec"]["suspend"] is True
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "small"
+    assert "kueue.x-k8s.io/priority-class" not in job["metadata"]["labels"]
+    assert pod_of(manifests)["spec"]["priorityClassName"] == "low"
+    kubernetes_validate.validate(job, KUBERNETES, strict=True)
+    require_sound(manifests)
+
+
+def test_another_store_than_amazons_is_named_and_its_secret_is_only_referred_to() -> None:
+    profile = changed("h100-8x8", storage__endpoint_url="http://store:9000")
+    (container,) = pod_of(gang_manifests(profile, GANGS["h100-8x8"]))["spec"]["containers"]
+    assert {"name": "AWS_ENDPOINT_URL", "value": "http://store:9000"} in container["env"]
+    assert container["envFrom"] == [{"secretRef": {"name": "starloom-s3"}}]
+    assert not [one for one in container["env"] if "KEY" in one["name"]]
 
 
 def test_a_dollar_sign_of_ours_is_nobody_elses_variable() -> None:

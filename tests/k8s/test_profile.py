@@ -91,7 +91,7 @@ def test_a_file_may_be_named(tmp_path: Path) -> None:
         (
             "@sha256:" + "0" * 64,
             ":latest",
-            "cluster.image: 'registry.example.com/starloom/training:latest' does not name its bytes; give the image by "
+            "cluster.image: 'registry.example.com/starloom-training:latest' does not name its bytes; give the image by "
             "digest, registry/name@sha256:...",
         ),
         ("devices_per_node: 8", "devices_per_node: null", "devices_per_node is null, which is this machine"),
@@ -110,7 +110,7 @@ def test_a_file_may_be_named(tmp_path: Path) -> None:
             "does not match any of the expected tags: 'jobset', 'indexed_job'",
         ),
         ("version: 0.8.2", "version: main", "cluster.gang.jobset.version: string should match pattern"),
-        ("namespace: starloom", "namespace: Star_Loom", "cluster.namespace: string should match pattern"),
+        ("namespace: starloom-training", "namespace: Star_Loom", "cluster.namespace: string should match pattern"),
         ("ttl_seconds: 604800", "ttl: 604800", "cluster.ttl: extra inputs are not permitted"),
     ],
 )

@@ -16,7 +16,7 @@ import pytest
 from kubernetes import client
 
 from k8s.gang_manifests import gang_manifests
-from k8s.manifest_rules import ManifestError, faults_of, require_sound
+from k8s.gang_rules import ManifestError, faults_of, require_sound
 from k8s.profile import load_profile
 from tests.k8s.gangs import GANGS, gang
 
@@ -185,8 +185,8 @@ MISTAKES: dict[str, tuple[Change, str, str, str]] = {
         CLIENT,
     ),
     "an image by tag": (
-        lambda one: container(one).update(image="registry.example.com/starloom/training:latest"),
-        f"{POD}.containers[0].image: 'registry.example.com/starloom/training:latest' does not name its bytes",
+        lambda one: container(one).update(image="registry.example.com/starloom-training:latest"),
+        f"{POD}.containers[0].image: 'registry.example.com/starloom-training:latest' does not name its bytes",
         "two restarts of a run may compute with two images",
         TAKEN,
     ),

@@ -35,8 +35,13 @@ _ENUMERATIONS = {
 _POD_ACTIONS = {"Count", "FailIndex", "FailJob", "Ignore"}
 _SET_ACTIONS = {"FailJobSet", "RestartJobSet", "RestartJobSetAndIgnoreMaxRestarts"}
 _JOB_FAILURES = {
-    *("BackoffLimitExceeded", "DeadlineExceeded", "FailedIndexes", "MaxFailedIndexesExceeded", "PodFailurePolicy"),
+    "BackoffLimitExceeded",
+    "DeadlineExceeded",
+    "FailedIndexes",
+    "MaxFailedIndexesExceeded",
+    "PodFailurePolicy",
 }
+"""Reasons that a failed Job gives."""
 
 
 class ManifestError(Exception):
@@ -205,7 +210,11 @@ def _tolerations(job: Manifest) -> Iterator[str]:
 
 
 _JOB_RULES: tuple[Callable[[Manifest], Iterator[str]], ...] = (
-    *(_completions, _success_policy, _pod_failure_policy, _containers, _tolerations),
+    _completions,
+    _success_policy,
+    _pod_failure_policy,
+    _containers,
+    _tolerations,
 )
 
 
