@@ -14,7 +14,6 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
 
 from components.catalog import STEPS, step_making
 from components.config import PipelineConfig, load_config
@@ -22,6 +21,7 @@ from components.errors import MissingInputError, ParamsError, StarloomError
 from components.lineage import StepRecord, archived_record, published_record, upstream
 from components.settings import Settings
 from flows import summary
+from flows.cluster_plan import refuse_submitting, tell_dry_run
 from flows.console import RunView
 from flows.forms import TrainCodeModelRequest
 from flows.plan_run import LOCAL, plan_run, refuse_what_cannot_run, write_page
@@ -82,6 +82,8 @@ def run(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Use this in place of pretrain.seed.")] = None,
     promote: Annotated[bool, typer.Option(help="Promote the new version if it is no worse.")] = True,
+    profile: Annotated[str, typer.Option(metavar="NAME", help="Where to train: of k8s/profiles, or a .yaml.")] = LOCAL,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print plan and manifests; start nothing.")] = False,
 ) -> None:
     """Run the whole pipeline, sources to champion.
 
@@ -91,7 +93,12 @@ def run(
     """
     settings = _enter()
     request = _request(params, training_steps, seed, promote)
-    config = load_config(settings.workspace / params)
+    config = load_config(settings.workspace / params, request.overrides())
+    if dry_run:
+        tell_dry_run(config, settings, profile, out)
+        return
+    if profile != LOCAL:
+        refuse_submitting(profile)
     refuse_what_cannot_run(config, settings.workspace)  # told before the services start
     with out.status("starting the services"):
         start_everything(settings, lambda text: None)
@@ -374,21 +381,9 @@ def _print_run(settings: Settings, outcome: Any) -> None:
             summary.evaluation_table(report),
             *([summary.decision_table(outcome.decision)] if outcome.decision else []),
             _tree(records["eval_report"], title, settings),
-            _pointers(settings, outcome),
+            summary.pointers_table(settings, outcome),
         )
     )
-
-
-def _pointers(settings: Settings, outcome: Any) -> Table:
-    version = outcome.registered
-    alias = " @champion" if outcome.decision and outcome.decision.promoted else ""
-    table = Table.grid(padding=(0, 2))
-    table.add_row("data version", f"{outcome.data_version.version}  (git tag data/{outcome.data_version.version})")
-    table.add_row("model", f"{version.name} version {version.version}{alias}")
-    table.add_row("loss curve", str(settings.reports_dir / "loss_curve.png"))
-    table.add_row("Prefect", f"http://127.0.0.1:{settings.prefect_port}")
-    table.add_row("MLflow", settings.mlflow_url)
-    return table
 
 
 def _printable(text: str) -> str:

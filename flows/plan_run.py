@@ -37,6 +37,9 @@ def hardware_of(profile: Profile, ranks: int) -> Hardware:
     if per_node is None:
         per_node = ranks
         kind = kind.model_copy(update={"memory_bytes": psutil.virtual_memory().total // ranks})
+    elif profile.cluster and kind.memory_bytes == 0:  # no device brings memory of its own: what the pod may have
+        memory_bytes = profile.cluster.limits.memory_gib * 2**30 // per_node
+        kind = kind.model_copy(update={"memory_bytes": memory_bytes})
     return Hardware(
         pool=profile.name,
         device=profile.device,

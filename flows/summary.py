@@ -12,6 +12,7 @@ from rich.tree import Tree
 from components.catalog import STEPS
 from components.lineage import StepRecord
 from components.registry.promotion import PromotionDecision
+from components.settings import Settings
 from flows.services import ServiceState
 
 if TYPE_CHECKING:
@@ -120,6 +121,19 @@ def _grow(branch: Tree, record: StepRecord, records: Mapping[str, StepRecord], t
         node.add(Text(f"{name}  {source[:_CHARS_OF_DIGEST]}", style="dim"))
     for reference in record.inputs.values():
         _grow(node, records[reference.record], records, told)
+
+
+def pointers_table(settings: Settings, outcome: Any) -> Table:
+    """Where what a run has made can be looked at."""
+    version = outcome.registered
+    alias = " @champion" if outcome.decision and outcome.decision.promoted else ""
+    table = Table.grid(padding=(0, 2))
+    table.add_row("data version", f"{outcome.data_version.version}  (git tag data/{outcome.data_version.version})")
+    table.add_row("model", f"{version.name} version {version.version}{alias}")
+    table.add_row("loss curve", str(settings.reports_dir / "loss_curve.png"))
+    table.add_row("Prefect", f"http://127.0.0.1:{settings.prefect_port}")
+    table.add_row("MLflow", settings.mlflow_url)
+    return table
 
 
 def fate_table(repository: str, path: str, fates: "Sequence[Fate]") -> Table:

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+
+from k8s.cluster_profile import Cluster
 
 PROFILES_DIR = Path(__file__).parent / "profiles"
 
@@ -18,7 +20,7 @@ class ProfileError(Exception):
 
 
 class Profile(BaseModel):
-    """One pool. No field has a default: the file states each constant with its source."""
+    """One pool. No field but the last has a default: the file states each constant with its source."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -37,6 +39,14 @@ class Profile(BaseModel):
     device_hours_between_interruptions: Positive
     """Failures, and devices that are taken away."""
     checkpoint_stall_seconds: Positive
+    cluster: Cluster | None = None
+    """How to run there; None for a pool that is only planned with, and for the machine that asks."""
+
+    @model_validator(mode="after")
+    def _nodes_of_a_cluster_are_known(self) -> "Profile":
+        if self.cluster and self.devices_per_node is None:
+            raise ValueError("devices_per_node is null, which is this machine; a cluster needs the number")
+        return self
 
 
 def load_profile(name_or_path: str) -> Profile:

@@ -24,6 +24,36 @@ class JobRequest:
 
 
 @dataclass(frozen=True)
+class Volume:
+    """A claim that the pods of a gang see, beside what their profile gives them."""
+
+    claim: str
+    mount_path: str
+    read_only: bool
+
+
+@dataclass(frozen=True)
+class GangRequest:
+    """One program in several pods that start together and end together."""
+
+    name: str
+    """An RFC 1035 label; that of the recipe, so that what is asked twice is one thing."""
+    agent: tuple[str, ...]
+    """Starts the processes of a pod; takes torchrun's options, and comes before them."""
+    command: tuple[str, ...]
+    """What each process runs, as torchrun takes it: `-m MODULE ARGUMENTS`."""
+    nodes: int
+    """Pods; each has a node's devices."""
+    processes_per_node: int
+    close_pods: int = 1
+    """So many pods that follow one another speak most with each other, and belong into one block."""
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    checkpoint_store: str | None = None
+    """s3://bucket/prefix."""
+    volumes: tuple[Volume, ...] = ()
+
+
+@dataclass(frozen=True)
 class Succeeded:
     """The command ended with exit code 0."""
 

@@ -21,7 +21,8 @@ from model.batches import Batch
 from model.config import ModelConfig, PretrainConfig
 from model.deepspeed_config import deepspeed_config
 from model.pipeline import PipelineBlock, layers_of, loss_of
-from model.process_grid import device_of, meet, place_of, tensor_group
+from model.process_grid import device_of, meet, tensor_group
+from model.rank_places import place_of
 from model.stragglers import ForwardClock
 from model.tensor_parallel import TensorGroup, shard_dimension
 from model.training_state import KINDS, Fragment, Place, RankState, WholeState
@@ -335,7 +336,7 @@ class _LossModule(nn.Module):
 
 
 def _topology(config: PretrainConfig) -> Any:
-    """Ranks in the order of `process_grid`: pipeline, data, tensor, the last one fastest."""
+    """Ranks in the order of `rank_places`: pipeline, data, tensor, the last one fastest."""
     layout = config.layout
     return PipeModelDataParallelTopology(num_pp=layout.pipeline, num_mp=layout.tensor, num_dp=layout.data)
 

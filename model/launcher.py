@@ -27,7 +27,13 @@ from model.event_stream import Event, Failure, deliver, read_event
 from model.reporting import current_sink
 from model.token_shards import TokenShardError, TokenShards
 from model.train_request import METRICS_FILE, PREEMPTED, TrainRequest, TrainResult
-from model.training_errors import CheckpointError, LayoutError, TrainingFailedError, TrainingPreemptedError
+from model.training_errors import (
+    CheckpointError,
+    LayoutError,
+    RequestError,
+    TrainingFailedError,
+    TrainingPreemptedError,
+)
 from model.training_lock import only_trainer
 
 _SECONDS_TO_SAVE = 120.0
@@ -50,8 +56,9 @@ def train(request: TrainRequest) -> TrainResult:
 
     Reports go to the current sink. TrainingFailedError if a rank fails, with the last lines of its standard error, if
     the token shards are damaged or if another training is at work in `work_dir`; LayoutError if the layout does not fit
-    the model; CheckpointError if `work_dir` belongs to another run; TrainingPreemptedError if this process gets SIGTERM
-    (noticed in the main thread only). Ctrl-C lets the ranks save, then goes on as KeyboardInterrupt.
+    the model; CheckpointError if `work_dir` belongs to another run; RequestError if a rank cannot use what it was
+    started with; TrainingPreemptedError if this process gets SIGTERM (noticed in the main thread only). Ctrl-C lets the
+    ranks save, then goes on as KeyboardInterrupt.
     """
     _require_fitting(request)
     with writing_to(request.work_dir):
@@ -188,7 +195,9 @@ class _Gang:
         self._inbox.put(_Exit(rank, process.returncode))
 
 
-_ERROR_OF_KIND: dict[str, type[TrainingFailedError]] = {kind.__name__: kind for kind in (CheckpointError, LayoutError)}
+_ERROR_OF_KIND: dict[str, type[TrainingFailedError]] = {
+    kind.__name__: kind for kind in (CheckpointError, LayoutError, RequestError)
+}
 
 
 def _events(lines: IO[bytes] | None) -> Iterator[Event]:

@@ -1,33 +1,13 @@
-"""Which ranks work together: every rank finds its neighbours in each direction of the layout.
-
-Rank numbers run over tensor first, then data, then pipeline, so that tensor neighbours, who speak most, share a node.
-"""
+"""Which ranks work together: every rank finds its neighbours in each direction of the layout."""
 
 import os
 import socket
-from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 
 from model.config import ParallelLayout
 from model.tensor_parallel import ALONE, TensorGroup
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a rank stands in the layout; each number from 0."""
-
-    data: int
-    tensor: int
-    stage: int
-
-
-def place_of(rank: int, layout: ParallelLayout) -> Place:
-    """Of one rank."""
-    rest, tensor = divmod(rank, layout.tensor)
-    stage, data = divmod(rest, layout.data)
-    return Place(data=data, tensor=tensor, stage=stage)
 
 
 def meet(backend: str) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from model.config import ParallelLayout
-from model.process_grid import place_of
+from model.rank_places import place_of
 
 SLOW_RATIO = 1.5
 """So much longer than the median of its stage is worth a note."""

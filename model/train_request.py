@@ -13,6 +13,8 @@ from model.config import ModelConfig, PretrainConfig
 
 CHECKPOINTS_DIR = "checkpoints"
 METRICS_FILE = "metrics.jsonl"
+MISTAKE = 42
+"""Exit code of a rank that met what a person must mend first: starting it again would end the same."""
 PREEMPTED = 75
 """Exit code of a rank that was asked to stop and has saved its work: EX_TEMPFAIL of sysexits.h, try again."""
 

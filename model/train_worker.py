@@ -2,8 +2,8 @@
 
 RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT come from the environment, and STARLOOM_HANG_SECONDS: after
 how long without progress a rank ends itself (default: 600). Standard output carries events as JSON lines and nothing
-else: reports from rank 0, a failure from any rank. Exit codes: 0 done, 1 failed, PREEMPTED asked to stop and saved,
-HUNG ended by its watch.
+else: reports from rank 0, a failure from any rank. Exit codes: 0 done, 1 failed, MISTAKE a person must mend something
+first, PREEMPTED asked to stop and saved, HUNG ended by its watch.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from pydantic import ValidationError
 
 from model.agreement import Exchange
 from model.batches import ShortCorpusError, TrainBatches, validation_sources
@@ -39,13 +40,23 @@ from model.reporting import SilentSink, current_sink, reporting_to
 from model.source_blend import BlendError
 from model.text_codec import ByteLevelCodec, TextCodecError
 from model.token_shards import TokenShardError, TokenShards
-from model.train_request import CHECKPOINTS_DIR, METRICS_FILE, PREEMPTED, TrainRequest
-from model.training_errors import LayoutError, TrainingFailedError, TrainingPreemptedError
+from model.train_request import CHECKPOINTS_DIR, METRICS_FILE, MISTAKE, PREEMPTED, TrainRequest
+from model.training_errors import (
+    CheckpointError,
+    LayoutError,
+    RequestError,
+    TrainingFailedError,
+    TrainingPreemptedError,
+)
 from model.training_lock import only_trainer
 from model.training_loop import TrainingRun
 from model.training_state import FirstState
 from model.transformer import parameter_shapes
 from model.utilization import utilization_of
+
+_OF_THE_DATA = (TokenShardError, ShortCorpusError, BlendError, TextCodecError, BundleError)
+_MISTAKES = (LayoutError, CheckpointError, RequestError, *_OF_THE_DATA)
+"""What ends the same when it is tried again; what the machines did wrong is not among it."""
 
 
 def main() -> int:
@@ -56,18 +67,35 @@ def main() -> int:
     events = EventWriter(_take_standard_output())
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    request = TrainRequest.model_validate_json(arguments.request.read_bytes())
     rank = int(os.environ["RANK"])
     try:
+        request = _read_request(arguments.request)
         with reporting_to(events if rank == 0 else SilentSink()), ExitStack() as held:
             if rank == 0 and arguments.parent is None:  # else the launcher holds it
                 held.enter_context(only_trainer(request.work_dir))
             watch = HangWatch(rank, _hang_seconds(), lambda text: events.write(_failure(TrainingFailedError(text))))
             _train(request, stop, held.enter_context(watch))
-    except (TrainingFailedError, TokenShardError, ShortCorpusError, BlendError, TextCodecError, BundleError) as error:
+    except (TrainingFailedError, *_OF_THE_DATA) as error:
         events.write(_failure(error))
-        return PREEMPTED if isinstance(error, TrainingPreemptedError) else 1
+        return _exit_code(error)
     return 0
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, TrainingPreemptedError):
+        return PREEMPTED
+    return MISTAKE if isinstance(error, _MISTAKES) else 1
+
+
+def _read_request(path: Path) -> TrainRequest:
+    try:
+        return TrainRequest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise RequestError(f"there is no request {path}; give the file that the launcher wrote") from None
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(map(str, fault["loc"])) or "the file"
+        raise RequestError(f"{path} is no request of a training: {where}: {fault['msg'].lower()}; mend it") from None
 
 
 def _train(request: TrainRequest, stop: threading.Event, watch: HangWatch) -> None:
@@ -153,7 +181,7 @@ def _hang_seconds() -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < threading.TIMEOUT_MAX:
-        raise TrainingFailedError(f"STARLOOM_HANG_SECONDS={said!r} cannot be used: give seconds above 0")
+        raise RequestError(f"STARLOOM_HANG_SECONDS={said!r} cannot be used: give seconds above 0")
     return seconds
 
 

@@ -3,6 +3,7 @@
 TrainingFailedError           the run stopped before its last step; its last checkpoint stands
 |-- LayoutError               the layout of ranks does not divide the model, or other ranks were started than it has
 |-- CheckpointError           a checkpoint belongs to another run
+|-- RequestError              what a rank was started with cannot be used: its request, or a variable
 `-- TrainingPreemptedError    the run was asked to stop and has saved itself; start it again to go on
 """
 
@@ -17,6 +18,10 @@ class LayoutError(TrainingFailedError):
 
 class CheckpointError(TrainingFailedError):
     """A checkpoint belongs to another run."""
+
+
+class RequestError(TrainingFailedError):
+    """What a rank was started with cannot be used."""
 
 
 class TrainingPreemptedError(TrainingFailedError):

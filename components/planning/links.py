@@ -1,6 +1,6 @@
 """How long a message takes: which link the ranks of a group share, and what a collective sends over it.
 
-Ranks are numbered tensor first, then data, then pipeline (`model/process_grid.py`), node after node. Collectives are
+Ranks are numbered tensor first, then data, then pipeline (`model/rank_places.py`), node after node. Collectives are
 NCCL's rings: a ring enters each node once and leaves it once, so neighbours of a group that share a node also share its
 lines; and each hop takes its time however short the message is.
 """

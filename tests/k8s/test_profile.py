@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
+from k8s.cluster_profile import JobSetGang
 from k8s.profile import PROFILES_DIR, ProfileError, load_profile, profile_names
 
 
@@ -34,8 +36,38 @@ def test_every_constant_has_a_word_on_where_it_is_from(name: str) -> None:
     assert [line for line in measured if "#" not in line and not line.endswith(": 0")] == []
 
 
+@pytest.mark.parametrize("name", profile_names())
+def test_every_number_of_a_cluster_has_a_word_on_where_it_is_from(name: str) -> None:
+    _, _, cluster = (PROFILES_DIR / f"{name}.yaml").read_text(encoding="utf-8").partition("\ncluster:\n")
+    numbers = [line for line in cluster.splitlines() if any(char.isdigit() for char in line.split("#")[0])]
+    told = [line.strip() for line in numbers if "#" not in line]
+    assert [line for line in told if not line.startswith(("image:", "checkpoint_store:", "credentials_secret:"))] == []
+
+
 def test_those_of_the_plan_are_there() -> None:
-    assert {"local", "a100-64x8", "h100-8x8", "spot-h100"} <= set(profile_names())
+    assert {"local", "kind-cpu", "a100-64x8", "h100-8x8", "spot-h100"} <= set(profile_names())
+    assert load_profile("local").cluster is None
+
+
+def test_a_pool_that_is_only_planned_with_needs_no_cluster(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text((PROFILES_DIR / "h100-8x8.yaml").read_text().partition("cluster:\n")[0])
+    assert load_profile(str(path)).cluster is None
+
+
+def test_a_profile_cannot_be_changed() -> None:
+    cluster = load_profile("h100-8x8").cluster
+    assert cluster is not None
+    with pytest.raises(ValidationError, match="frozen"):
+        cluster.pool.gpu_resource = None  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_only_a_jobset_from_0_10_on_tells_failures_apart() -> None:
+    told = {
+        version: JobSetGang(kind="jobset", version=version, max_restarts=0).tells_failures_apart
+        for version in ("0.8.2", "0.9.1", "0.10.0", "0.10.1", "1.0.0")
+    }
+    assert told == {"0.8.2": False, "0.9.1": False, "0.10.0": True, "0.10.1": True, "1.0.0": True}
 
 
 def test_an_unknown_name_is_refused_with_those_there_are() -> None:
@@ -56,6 +88,30 @@ def test_a_file_may_be_named(tmp_path: Path) -> None:
         ("nodes: 8", "nods: 8", "nods: extra inputs are not permitted"),
         ("watts_per_device: 700", "watts_per_device: many", "watts_per_device: input should be a valid number"),
         ("nodes: 8", "nodes: [", "cannot be read"),
+        (
+            "@sha256:" + "0" * 64,
+            ":latest",
+            "cluster.image: 'registry.example.com/starloom-training:latest' does not name its bytes; give the image by "
+            "digest, registry/name@sha256:...",
+        ),
+        ("devices_per_node: 8", "devices_per_node: null", "devices_per_node is null, which is this machine"),
+        ("lost_node_seconds: 60", "lost_node_seconds: 300", "lost_node_seconds: input should be less than or equal"),
+        ("kind: efa", "kind: none", "network: value error, kind none and resources {'vpc.amazonaws.com/efa': '32'"),
+        (
+            'efa: "32"',
+            "efa: 32",
+            "cluster.pool.network.resources.vpc.amazonaws.com/efa: input should be a valid string",
+        ),
+        ("value: null", "value: gpu", "operator exists and value 'gpu' exclude each other"),
+        ("nodes_per_block: 8", "nodes_per_block: null", "topology_level and nodes_per_block go together"),
+        (
+            "gang: {kind: jobset",
+            "gang: {kind: volcano",
+            "does not match any of the expected tags: 'jobset', 'indexed_job'",
+        ),
+        ("version: 0.8.2", "version: main", "cluster.gang.jobset.version: string should match pattern"),
+        ("namespace: starloom-training", "namespace: Star_Loom", "cluster.namespace: string should match pattern"),
+        ("ttl_seconds: 604800", "ttl: 604800", "cluster.ttl: extra inputs are not permitted"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, told: str) -> None:

@@ -22,7 +22,13 @@ from model.schedule import learning_rate
 from model.text_codec import ByteLevelCodec
 from model.token_shards import TokenShards
 from model.train_request import TrainRequest, TrainResult
-from model.training_errors import CheckpointError, LayoutError, TrainingFailedError, TrainingPreemptedError
+from model.training_errors import (
+    CheckpointError,
+    LayoutError,
+    RequestError,
+    TrainingFailedError,
+    TrainingPreemptedError,
+)
 from model.transformer import CodeModel, initialize
 from tests.model.rank_server import RankServer
 from tests.model.training_rank import assert_same_artifact, request_of, run_request
@@ -315,6 +321,14 @@ def test_a_rank_that_hangs_ends_the_run_and_says_where(tmp_path: Path, corpus: P
     stacks = (tmp_path / "work" / "rank-00000.stderr").read_text()
     assert "most recent call first" in stacks
     assert "to_the_end" in stacks
+
+
+def test_what_a_rank_was_started_with_and_cannot_use_is_a_mistake(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("STARLOOM_HANG_SECONDS", "soon")
+    with pytest.raises(RequestError, match=r"^STARLOOM_HANG_SECONDS='soon' cannot be used: give seconds above 0$"):
+        train(_request(corpus, tmp_path))
 
 
 def test_a_layout_that_does_not_fit_is_one_sentence_before_anything_starts(tmp_path: Path, corpus: Path):

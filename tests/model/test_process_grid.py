@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.config import ParallelLayout
-from model.process_grid import Place, place_of
+from model.rank_places import Place, place_of
 
 sizes = st.integers(1, 6)
 

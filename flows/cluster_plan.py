@@ -1,0 +1,134 @@
+"""A run on a cluster, worked out and told without a cluster: plan, placement and manifests."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from components.catalog import step_making
+from components.config import PipelineConfig
+from components.errors import MissingInputError, ParamsError
+from components.fingerprint import fingerprint_of
+from components.planning.placement import Placement, PodRanks, place_layout
+from components.run_step import plan_step
+from components.settings import Settings
+from flows.plan_run import plan_run, refuse_what_cannot_run
+from flows.plan_tables import plan_tables
+from flows.summary import together
+from k8s.gang_manifests import gang_manifests, manifest_text
+from k8s.gang_rules import require_sound
+from k8s.pod import WORKSPACE
+from k8s.profile import Profile, ProfileError, load_profile
+from k8s.request import GangRequest
+
+_TRAINED = "checkpoint"
+"""The artifact that a gang makes."""
+_MOST_PODS = 12
+"""Rows of the table; of more pods the first and the last."""
+_CHARS_OF_FINGERPRINT = 12
+
+
+def refuse_submitting(profile_name: str) -> None:
+    """ParamsError that nothing can be submitted yet, or that there is no such profile or no cluster in it."""
+    profile = _cluster_profile(profile_name)
+    raise ParamsError(
+        f"--profile {profile.name}: submitting to a cluster is not built yet; add --dry-run to see the plan and the "
+        "manifests, which you may apply yourself, or leave --profile out to run on this machine"
+    )
+
+
+def tell_dry_run(config: PipelineConfig, settings: Settings, profile_name: str, out: Console) -> None:
+    """Print the plan of the training, where each rank would be, and the manifests as YAML; nothing is started.
+
+    ParamsError if the profile is not known, describes no cluster, or cannot hold the layout: then with the nearest that
+    it can.
+    """
+    profile = _cluster_profile(profile_name)
+    refuse_what_cannot_run(config, settings.workspace, profile_name)
+    plan, hardware = plan_run(config, profile_name)
+    placement = place_layout(config.pretrain.layout, hardware.devices_per_node)
+    request = gang_of(config, profile, placement, recipe_name(config, settings))
+    manifests = gang_manifests(profile, request)
+    require_sound(manifests)
+    out.print(together(plan_tables(plan, hardware), placement_table(placement, profile)))
+    print(f"\n{manifest_text(manifests)}", end="")  # as it is: to be piped, never folded
+
+
+def gang_of(config: PipelineConfig, profile: Profile, placement: Placement, name: str) -> GangRequest:
+    """What the cluster is asked for: the training of `config`, as `placement` deals it out."""
+    storage = profile.cluster.storage if profile.cluster else None
+    environment = {
+        "OMP_NUM_THREADS": str(config.pretrain.threads_per_process),
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what torch's deterministic algorithms ask for on a GPU
+        "PYTHONSAFEPATH": "1",  # what lies in the working directory is data, never a module
+    }
+    if profile.cluster and profile.cluster.pool.gpu_resource is None:
+        environment["DS_ACCELERATOR"] = "cpu"  # else DeepSpeed searches for one
+    return GangRequest(
+        name=name,
+        agent=("python", "-m", "model.torchrun", f"--pipeline-nodes={placement.pipeline_nodes}"),
+        command=("-m", "model.train_worker", f"{WORKSPACE}/.starloom/gangs/{name}/request.json"),
+        nodes=len(placement.pods),
+        processes_per_node=placement.processes_per_node,
+        close_pods=placement.pipeline_nodes,
+        environment=environment,
+        checkpoint_store=storage.checkpoint_store if storage else None,
+    )
+
+
+def recipe_name(config: PipelineConfig, settings: Settings) -> str:
+    """Of the gang: its step and the fingerprint, so that the same recipe is never submitted twice.
+
+    Before the corpus is made the fingerprint is that of the parameters alone.
+    """
+    step = step_making(_TRAINED)
+    try:
+        fingerprint = plan_step(step, config, settings).fingerprint
+    except MissingInputError:
+        sections = {name: getattr(config, name).model_dump(mode="json") for name in (step.name, *step.sections)}
+        fingerprint = fingerprint_of(step, sections, {}, {})
+    return f"{step.name}-{fingerprint[:_CHARS_OF_FINGERPRINT]}".replace("_", "-")
+
+
+def placement_table(placement: Placement, profile: Profile) -> Table:
+    """Pods and their ranks; of many pods the first and the last."""
+    pods = placement.pods
+    queue = profile.cluster.queue if profile.cluster else None
+    title = f"Placement of {len(pods) * placement.processes_per_node:,} ranks on {len(pods)} pods"
+    if placement.pipeline_nodes > 1:
+        title += f"; {placement.pipeline_nodes} that follow one another hold whole pipelines"
+        title += " and share a block" if queue and queue.topology_level else ""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for heading in ("pod", "node rank", "ranks", "stages", "replicas"):
+        table.add_column(heading, justify="right")
+    shown = pods if len(pods) <= _MOST_PODS else (*pods[: _MOST_PODS - 2], None, pods[-1])
+    for pod in shown:
+        table.add_row(*_row(pod) if pod else ["..."] * 5)
+    return table
+
+
+def _row(pod: PodRanks) -> tuple[str, ...]:
+    return str(pod.pod), str(pod.node), _span(pod.ranks), _span(pod.stages), _span(pod.replicas)
+
+
+def _span(numbers: Sequence[int]) -> str:
+    """First and last of consecutive numbers; of others all."""
+    first, last = numbers[0], numbers[-1]
+    if len(numbers) == 1:
+        return str(first)
+    if last - first + 1 == len(numbers):
+        return f"{first}-{last}"
+    return ", ".join(map(str, numbers))
+
+
+def _cluster_profile(name: str) -> Profile:
+    try:
+        profile = load_profile(name)
+    except ProfileError as error:
+        raise ParamsError(f"--profile: {error}") from None
+    if profile.cluster is None:
+        raise ParamsError(
+            f"--profile {name}: it describes no cluster; give it a `cluster` section, name another profile, or leave "
+            "--profile out to run on this machine"
+        )
+    return profile
