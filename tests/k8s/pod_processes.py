@@ -130,7 +130,7 @@ class GangOfProcesses:
         return part.replace(mount, str(node)) if part.startswith(mount) else part
 
     def _ended(self, pods: list[Pod]) -> int:
-        """0 when all have ended well; else the code of the first that has not. The set then ends the rest, with grace."""
+        """0 when all ended well; else the code of the first that has not. The set then ends the rest, with grace."""
         while True:
             running = [pod for pod in pods if pod.process.poll() is None]
             failed = [pod for pod in pods if pod.process.poll()]
