@@ -79,8 +79,8 @@ def ray_job(work: RayWork) -> dict[str, Any]:
 def _head(work: RayWork) -> dict[str, Any]:
     template = _template(work, "ray-head", cpus=2, memory_gib=8)
     template["metadata"]["annotations"] = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
-    # KubeRay gives the head an account of its own, with the rights that the autoscaler beside it needs, and no others.
-    del template["spec"]["serviceAccountName"]
+    # The account has no rights of ours: KubeRay binds those of the autoscaler beside the head to it (rbac.go, BuildRole).
+    template["spec"]["serviceAccountName"] = "ray-head"
     template["spec"]["automountServiceAccountToken"] = True
     (head,) = template["spec"]["containers"]
     head["ports"] = [

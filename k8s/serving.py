@@ -25,10 +25,6 @@ class Colour(Enum):
     BLUE = "blue"
     GREEN = "green"
 
-    def other(self) -> "Colour":
-        """The one that is not this."""
-        return Colour.GREEN if self is Colour.BLUE else Colour.BLUE
-
 
 @dataclass(frozen=True)
 class ServedModel:

@@ -8,7 +8,7 @@ from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient
 
 from components.errors import ParamsError
-from flows.deployments import DeploymentEntry, form_schema, read_prefect_file, register
+from flows.deployments import DeploymentEntry, form_schema, process_pool, read_prefect_file, register
 from flows.forms import FlowRequest
 
 PREFECT_FILE = Path(__file__).parents[2] / "prefect.yaml"
@@ -100,7 +100,7 @@ def test_registering_again_changes_nothing(house: Any, monkeypatch: pytest.Monke
     monkeypatch.syspath_prepend(house.settings.workspace)
     before = {entry.name: house.deployment(entry.name) for entry in ENTRIES}
     with SyncPrefectClient(house.settings.prefect_api_url) as client:
-        assert set(before) <= set(register(house.settings, client))
+        assert set(before) <= set(register(house.settings, client, process_pool(house.settings)))
     for name, deployment in before.items():
         after = house.deployment(name)
         assert after["id"] == deployment["id"]
