@@ -1,7 +1,7 @@
 """prefect.yaml, registered with the server of the environment: `python -m flows.deployments`.
 
 A process of its own, started by `flows/startup.py`: whoever only starts or stops services never imports Prefect. On a
-cluster the worker's pod runs it with `--pool kubernetes --image IMAGE`: what can be run is the same, only where differs.
+cluster the worker's pod runs it with `--pool kubernetes --image IMAGE`: what can be run is the same.
 Registering again changes nothing.
 """
 

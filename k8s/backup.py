@@ -25,7 +25,7 @@ class BackupError(Exception):
 
 
 def store(directory: Path, url: str, now: datetime) -> str:
-    """Upload every file of `directory` under `url`/STAMP and return that address. BackupError: there is none, S3 failed."""
+    """Upload every file of `directory` under `url`/STAMP and return that address; BackupError says why not."""
     files = sorted(path for path in directory.iterdir() if path.is_file())
     if not files:
         raise BackupError(f"there is nothing to back up in {directory}; did the dump fail?")

@@ -1,7 +1,7 @@
 """Bring a bundle from the object store and verify it: python -m k8s.fetch_bundle URL DIGEST PLACE.
 
-The init container of a model server runs it. The digest is the registered version's `bundle_digest`: the files that MLflow
-keeps can be overwritten in place, and only what the gate judged may be served. PLACE appears whole or not at all.
+The init container of a model server runs it. The digest is the registered version's `bundle_digest`: the files that
+MLflow keeps can be overwritten in place, and only what the gate judged may be served. PLACE appears whole or not.
 """
 
 import hashlib

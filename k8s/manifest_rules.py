@@ -20,7 +20,16 @@ Manifests = Sequence[Manifest]
 
 _PLACEHOLDER = "replace-me"
 _PASSWORD_IN_URL = re.compile(r"://[^/\s:@]+:[^/\s@$]+@")
-_FORBIDDEN_RESOURCES = {"*", "secrets", "pods/exec", "pods/attach", "pods/portforward", "serviceaccounts/token", "roles", "rolebindings"}
+_FORBIDDEN_RESOURCES = {
+    "*",
+    "secrets",
+    "pods/exec",
+    "pods/attach",
+    "pods/portforward",
+    "serviceaccounts/token",
+    "roles",
+    "rolebindings",
+}
 _FORBIDDEN_VERBS = {"*", "escalate", "bind", "impersonate", "deletecollection"}
 _WHY = "starloom/why-not-restricted"
 

@@ -1,4 +1,4 @@
-"""What every pod of ours keeps to: the Pod Security Standard `restricted`, and more. Pure functions from a pod to faults.
+"""What every pod of ours keeps to: the Pod Security Standard `restricted`, and more. From a pod to its faults.
 
 Kubernetes enforces `restricted` itself, when a pod is created; here it is told before anything is applied.
 """
@@ -23,7 +23,17 @@ RESTRICTED_CONTAINER: Mapping[str, Any] = {
 }
 """Security context of each of its containers."""
 
-_VOLUMES = {"name", "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+_VOLUMES = {
+    "name",
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
 _SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|ACCESS_KEY|PRIVATE_KEY|CREDENTIAL")
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 NO_DIGEST = "sha256:" + "0" * 64

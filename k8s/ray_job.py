@@ -1,8 +1,8 @@
 """A command on a Ray cluster of its own, as a KubeRay RayJob: the corpus steps, where one machine is not enough.
 
-The head has no work of its own and stands on a node that stays: with it the whole cluster would be lost. Workers come and
-go with the work, on spot nodes too: Ray runs the tasks of a lost worker again, and a step's shards that are published
-already are not computed again. Nothing here knows what the command does.
+The head has no work of its own and stands on a node that stays: with it the whole cluster would be lost. Workers come
+and go with the work, on spot nodes too: Ray runs the tasks of a lost worker again, and a step's shards that are
+published already are not computed again. Nothing here knows what the command does.
 """
 
 from collections.abc import Mapping
@@ -79,7 +79,7 @@ def ray_job(work: RayWork) -> dict[str, Any]:
 def _head(work: RayWork) -> dict[str, Any]:
     template = _template(work, "ray-head", cpus=2, memory_gib=8)
     template["metadata"]["annotations"] = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
-    # The account has no rights of ours: KubeRay binds those of the autoscaler beside the head to it (rbac.go, BuildRole).
+    # The account has no rights of ours: KubeRay binds those of the autoscaler beside the head to it (rbac.go).
     template["spec"]["serviceAccountName"] = "ray-head"
     template["spec"]["automountServiceAccountToken"] = True
     (head,) = template["spec"]["containers"]
@@ -107,7 +107,7 @@ def _workers(work: RayWork) -> dict[str, Any]:
 
 
 def _template(work: RayWork, name: str, *, cpus: int, memory_gib: int, restart: str | None = None) -> dict[str, Any]:
-    """A pod of the cluster: the workspace, room to write, and nothing else. Ray spills to /tmp what memory cannot hold."""
+    """A pod of the cluster: the workspace and room to write. Ray spills to /tmp what memory cannot hold."""
     container: dict[str, Any] = {
         "name": name,
         "image": work.image,

@@ -1,8 +1,8 @@
 """A registered bundle served by vLLM: two Deployments, blue and green, and a Service that points to one of them.
 
-The new bundle goes to the colour that serves nobody; when it answers, the Service's selector moves. Going back is the same
-move. The bundle comes by an init container which refuses other bytes than the gate judged; the server itself reaches no
-hub and has no keys. It is asked through the gateway alone (the network policy `model`).
+The new bundle goes to the colour that serves nobody; when it answers, the Service's selector moves. Going back is the
+same move. The bundle comes by an init container which refuses other bytes than the gate judged; the server itself
+reaches no hub and has no keys. It is asked through the gateway alone (the network policy `model`).
 """
 
 import re

@@ -1,8 +1,8 @@
 """The base job template of the Prefect pool `kubernetes`: one flow run is one Job of one CPU pod.
 
 Prefect's default template puts `completions` and `parallelism` into the pod's spec, where the API knows no such fields;
-and its worker asks for them there. It is content with them in the Job's spec, where they belong: it compares our Job with
-its own by a JSON patch and takes a field that moved for one that is there (prefect-kubernetes 0.8.0, worker.py,
+and its worker asks for them there. It is content with them in the Job's spec, where they belong: it compares our Job
+with its own by a JSON patch and takes a field that moved for one that is there (prefect-kubernetes 0.8.0, worker.py,
 `_validate_job_manifest`). Both must be there, or every run is refused; tests/k8s/test_work_pool.py holds that.
 
 The image, the namespace and the service account are no variables: a run that could choose its image could run anything

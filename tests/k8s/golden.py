@@ -14,6 +14,7 @@ def assert_golden(name: str, *manifests: dict[str, Any]) -> None:
     """The manifests are those of golden/NAME.yaml, to the last field and in the same order."""
     path, text = GOLDEN / f"{name}.yaml", io.StringIO()
     writer = YAML()
+    writer.width = 4096
     writer.representer.ignore_aliases = lambda data: True
     writer.dump_all(list(manifests), text)
     if os.environ.get("STARLOOM_RENEW"):

@@ -1,4 +1,4 @@
-"""Who may do what, and who may speak to whom: the whole lists. A line more here is a decision, and shows in a review."""
+"""Who may do what, and who may speak to whom: the whole lists. A line more here is a decision."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.k8s.rendered import OVERLAYS, of_kind, rendered
 
 RUN = ("create", "delete", "get", "list", "watch")
 RIGHTS = {
-    # The worker turns flow runs into Jobs (prefect-kubernetes 0.8.0: create, delete, and its observer's list and watch).
+    # The worker turns flow runs into Jobs (prefect-kubernetes 0.8.0; list and watch are its observer's).
     ("starloom-platform/prefect-worker", "starloom-runs", "batch/jobs"): RUN,
     ("starloom-platform/prefect-worker", "starloom-runs", "/pods"): ("get", "list", "watch"),
     ("starloom-platform/prefect-worker", "starloom-runs", "/pods/log"): ("get",),
@@ -135,7 +135,9 @@ def test_each_path_inside_the_cluster_is_open_at_both_ends(overlay: str):
     for policy in of_kind(rendered(overlay), "NetworkPolicy").values():
         namespace, spec = policy["metadata"]["namespace"], policy["spec"]
         for path in spec.get("ingress", ()):
-            into |= {(own, port["port"]) for own in names(spec["podSelector"], namespace) for port in path.get("ports", ())}
+            into |= {
+                (own, port["port"]) for own in names(spec["podSelector"], namespace) for port in path.get("ports", ())
+            }
         for path in spec.get("egress", ()):
             for peer in path["to"]:
                 if "podSelector" in peer:

@@ -92,7 +92,10 @@ def test_the_backup_of_the_cron_job_restores_a_real_database(tmp_path: Path, mon
 
         def ask(role: str, name: str, query: str) -> str:
             done = subprocess.run(
-                ["psql", "-At", "-v", "ON_ERROR_STOP=1", address(role, name), "-c", query], capture_output=True, text=True, check=False
+                ["psql", "-At", "-v", "ON_ERROR_STOP=1", address(role, name), "-c", query],
+                capture_output=True,
+                text=True,
+                check=False,
             )
             return done.stdout.strip() or done.stderr
 
@@ -101,7 +104,9 @@ def test_the_backup_of_the_cron_job_restores_a_real_database(tmp_path: Path, mon
         assert "permission denied" in ask("backup", "prefect", "INSERT INTO flow_run VALUES (2, 'no')")
         assert "permission denied" in ask("mlflow", "prefect", "SELECT 1")
 
-        pod = of_kind(rendered("production"), "CronJob")["starloom-platform/backup"]["spec"]["jobTemplate"]["spec"]["template"]
+        pod = of_kind(rendered("production"), "CronJob")["starloom-platform/backup"]["spec"]["jobTemplate"]["spec"][
+            "template"
+        ]
         (dump,) = pod["spec"]["initContainers"]
         (tmp_path / "backup").mkdir()
         program = dump["command"][-1].replace("/backup/", f"{tmp_path}/backup/")
@@ -115,7 +120,15 @@ def test_the_backup_of_the_cron_job_restores_a_real_database(tmp_path: Path, mon
         for path in fetch(url, tmp_path / "back"):
             role = path.stem
             subprocess.run(
-                ["pg_restore", "--clean", "--if-exists", "--no-owner", "--exit-on-error", f"--dbname={address(role, role)}", path],
+                [
+                    "pg_restore",
+                    "--clean",
+                    "--if-exists",
+                    "--no-owner",
+                    "--exit-on-error",
+                    f"--dbname={address(role, role)}",
+                    path,
+                ],
                 check=True,
                 capture_output=True,
             )

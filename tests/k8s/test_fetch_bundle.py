@@ -44,7 +44,9 @@ def test_the_digest_is_the_one_of_the_records(digest: str, tmp_path: Path):
 
 def test_a_bundle_comes_whole(place: Path, digest: str):
     fetch_bundle(f"s3://models/{PREFIX}", digest, place)
-    assert {path.relative_to(place).as_posix(): path.read_bytes() for path in place.rglob("*") if path.is_file()} == FILES
+    assert {
+        path.relative_to(place).as_posix(): path.read_bytes() for path in place.rglob("*") if path.is_file()
+    } == FILES
     assert not place.with_name("model.partial").exists()
 
 
@@ -72,7 +74,11 @@ def test_a_key_that_leads_out_of_the_place_is_refused(place: Path, digest: str, 
 
 @pytest.mark.parametrize(
     ("url", "why"),
-    [("models/x", "no address in an object store"), ("s3://models/nothing", "has the digest"), ("s3://none/x", "cannot be fetched")],
+    [
+        ("models/x", "no address in an object store"),
+        ("s3://models/nothing", "has the digest"),
+        ("s3://none/x", "cannot be fetched"),
+    ],
 )  # fmt: skip
 def test_what_is_not_there_is_told_in_one_sentence(
     url: str, why: str, place: Path, digest: str, capsys: pytest.CaptureFixture[str]

@@ -46,11 +46,11 @@ def test_hadolint_finds_nothing(dockerfile: Path):
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=NAMES)
 def test_an_image_keeps_our_rules(dockerfile: Path):
     instructions = instructions_of(dockerfile)
-    froms = [line for line in instructions if line.startswith("FROM ")]
-    assert len(froms) == 2, "what builds stays behind"
-    (base,) = [line for line in instructions if line.startswith("ARG PYTHON_IMAGE=")]
-    assert re.search(r":3\.11-slim-\w+$", base), "Debian's release is named, not whatever is newest"
-    last = instructions[instructions.index(froms[1]) :]
+    bases = [line for line in instructions if line.startswith("FROM ")]
+    assert len(bases) == 2, "what builds stays behind"
+    (named,) = [line for line in instructions if line.startswith("ARG PYTHON_IMAGE=")]
+    assert re.search(r":3\.11-slim-\w+$", named), "Debian's release is named, not whatever is newest"
+    last = instructions[instructions.index(bases[1]) :]
     assert [line for line in last if line.startswith("USER ")] == ["USER 10001:10001"]
     assert any(line.startswith("COPY --from=build /opt/venv") for line in last)
     assert any("org.opencontainers.image.revision" in line and "${COMMIT}" in line for line in last)
@@ -118,7 +118,9 @@ def test_what_prepares_a_workspace_takes_what_the_image_holds(tmp_path: Path):
     for _ in range(2):
         subprocess.run(["sh", script, ROOT, tmp_path], check=True, capture_output=True)
         assert (tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
-        told = subprocess.run(["git", "-C", tmp_path, "status", "--porcelain"], check=True, capture_output=True, text=True)
+        told = subprocess.run(
+            ["git", "-C", tmp_path, "status", "--porcelain"], check=True, capture_output=True, text=True
+        )
         assert told.stdout == ""
     named = re.search(r"cp -R (.*) \"", script.read_text())
     assert named is not None

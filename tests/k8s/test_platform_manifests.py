@@ -39,9 +39,7 @@ def test_each_manifest_is_valid_with_no_unknown_field(overlay: str):
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_names_are_unique_and_references_lead_somewhere(overlay: str):
     manifests = rendered(overlay)
-    names = [
-        (m["apiVersion"], m["kind"], m["metadata"].get("namespace"), m["metadata"]["name"]) for m in manifests
-    ]
+    names = [(m["apiVersion"], m["kind"], m["metadata"].get("namespace"), m["metadata"]["name"]) for m in manifests]
     assert len(set(names)) == len(names)
     accounts, config_maps = of_kind(manifests, "ServiceAccount"), of_kind(manifests, "ConfigMap")
     for manifest in manifests:
@@ -136,23 +134,25 @@ def set_at(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
 
 
 POD = "spec/template/spec"
+MLFLOW = f"{POD}/containers/1"  # beside the proxy
+BACKEND = "spec/rules/0/http/paths/0/backend/service"
 MISTAKES: tuple[tuple[str, str, Callable[[dict[str, Any]], None], str], ...] = (
-    ("Deployment", "mlflow", set_at(f"{POD}/containers/0/image", "mlflow:latest"), "goes by no digest"),
-    ("Deployment", "mlflow", set_at(f"{POD}/containers/0/resources/limits/memory", None), "has no memory in its limits"),
-    ("Deployment", "mlflow", set_at(f"{POD}/containers/0/securityContext/readOnlyRootFilesystem", False), "write to its image"),
-    ("Deployment", "mlflow", set_at(f"{POD}/containers/0/securityContext/capabilities/add", ["NET_ADMIN"]), "keeps capabilities"),
-    ("Deployment", "mlflow", set_at(f"{POD}/containers/0/securityContext/privileged", True), "may gain privileges"),
+    ("Deployment", "mlflow", set_at(f"{MLFLOW}/image", "mlflow:latest"), "goes by no digest"),
+    ("Deployment", "mlflow", set_at(f"{MLFLOW}/resources/limits/memory", None), "has no memory in its limits"),
+    ("Deployment", "mlflow", set_at(f"{MLFLOW}/securityContext/readOnlyRootFilesystem", False), "its image"),
+    ("Deployment", "mlflow", set_at(f"{MLFLOW}/securityContext/capabilities/add", ["KILL"]), "keeps capab"),
+    ("Deployment", "mlflow", set_at(f"{MLFLOW}/securityContext/privileged", True), "may gain privileges"),
     ("Deployment", "mlflow", set_at(f"{POD}/securityContext/runAsNonRoot", False), "may run as root"),
     ("Deployment", "mlflow", set_at(f"{POD}/securityContext/seccompProfile", None), "has no seccomp profile"),
     ("Deployment", "mlflow", set_at(f"{POD}/hostNetwork", True), "hostNetwork is not allowed"),
-    ("Deployment", "mlflow", set_at(f"{POD}/volumes/0", {"name": "home", "hostPath": {"path": "/"}}), "of the kind hostPath"),
+    ("Deployment", "mlflow", set_at(f"{POD}/volumes/0", {"name": "home", "hostPath": {}}), "kind hostPath"),
     ("Deployment", "mlflow", set_at(f"{POD}/automountServiceAccountToken", True), "a token that it has no use for"),
     ("Deployment", "prefect-worker", set_at(f"{POD}/automountServiceAccountToken", False), "must mount its token"),
     ("Deployment", "mlflow", set_at(f"{POD}/serviceAccountName", None), "the default service account"),
-    ("Deployment", "mlflow", set_at(f"{POD}/containers/0/env/0", {"name": "DB_PASSWORD", "value": "x"}), "take it from a Secret"),
+    ("Deployment", "mlflow", set_at(f"{MLFLOW}/env/0", {"name": "MY_TOKEN", "value": "x"}), "from a Secret"),
     ("ConfigMap", "platform", set_at("data/X", "postgresql://me:pass@db/x"), "an address with a password"),
     ("Service", "mlflow", set_at("spec/type", "LoadBalancer"), "can be reached from outside"),
-    ("Ingress", "web", set_at("spec/rules/0/http/paths/0/backend/service/port/name", "api"), "past the authenticating proxy"),
+    ("Ingress", "web", set_at(f"{BACKEND}/port/name", "api"), "past the authenticating proxy"),
     ("Ingress", "web", set_at("spec/tls", []), "has no TLS"),
     ("NetworkPolicy", "default-deny", set_at("spec/policyTypes", ["Ingress"]), "denies what is not listed"),
     ("NetworkPolicy", "web", set_at("spec/ingress/0/from", []), "names nobody, which means everybody"),
