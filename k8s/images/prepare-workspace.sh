@@ -6,7 +6,7 @@ app=$1
 workspace=$2
 test ! -e "$workspace/params.yaml" || exit 0
 cd "$app"
-cp -R params params.yaml dvc.yaml prefect.yaml opt_outs.yaml requirements.lock .dvc .dvcignore .gitignore "$workspace/"
+cp -R params samples params.yaml dvc.yaml prefect.yaml opt_outs.yaml requirements.lock .dvc .dvcignore .gitignore "$workspace/"
 cd "$workspace"
 git init --quiet --initial-branch=main
 git add --all

@@ -11,7 +11,7 @@ RUN = ("create", "delete", "get", "list", "watch")
 RIGHTS = {
     # The worker turns flow runs into Jobs (prefect-kubernetes 0.8.0; list and watch are its observer's).
     ("starloom-platform/prefect-worker", "starloom-runs", "batch/jobs"): RUN,
-    ("starloom-platform/prefect-worker", "starloom-runs", "/pods"): ("get", "list", "watch"),
+    ("starloom-platform/prefect-worker", "starloom-runs", "/pods"): ("list", "watch"),
     ("starloom-platform/prefect-worker", "starloom-runs", "/pods/log"): ("get",),
     # A flow run submits trainings, watches and adopts them, streams their logs, tells their place in the queue.
     ("starloom-runs/flow-run", "starloom-training", "jobset.x-k8s.io/jobsets"): RUN,

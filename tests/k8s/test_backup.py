@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import parse_qs, urlparse
 
 import pgserver
 import pytest
@@ -84,11 +85,12 @@ def test_the_backup_of_the_cron_job_restores_a_real_database(tmp_path: Path, mon
     try:
         roles = (K8S / "parts" / "postgres" / "databases.sh").read_text()
         passwords = {f"{name}_PASSWORD": f"pa'ss {name}" for name in ("PREFECT", "MLFLOW", "BACKUP")}
-        host = {"PGHOST": str(tmp_path / "pg")}
+        (socket,) = parse_qs(urlparse(database.get_uri()).query)["host"]
+        host = {"PGHOST": socket}
         subprocess.run(["sh", "-c", roles], env=os.environ | passwords | host, check=True, capture_output=True)
 
         def address(role: str, name: str) -> str:
-            return f"postgresql://{role}@/{name}?host={tmp_path / 'pg'}"
+            return f"postgresql://{role}@/{name}?host={socket}"
 
         def ask(role: str, name: str, query: str) -> str:
             done = subprocess.run(
