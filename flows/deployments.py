@@ -1,11 +1,15 @@
-"""prefect.yaml, registered with the embedded server: `python -m flows.deployments`, in the environment of the server.
+"""prefect.yaml, registered with the server of the environment: `python -m flows.deployments`.
 
-A process of its own, started by `flows/startup.py`: whoever only starts or stops services never imports Prefect.
+A process of its own, started by `flows/startup.py`: whoever only starts or stops services never imports Prefect. On a
+cluster the worker's pod runs it with `--pool kubernetes --image IMAGE`: what can be run is the same.
 Registering again changes nothing.
 """
 
+import argparse
 import shlex
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +28,7 @@ from ruamel.yaml.error import YAMLError
 from components.errors import ParamsError, StarloomError
 from components.settings import Settings
 from flows.services import WORK_POOL
+from k8s import work_pool as kubernetes
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
@@ -42,9 +47,9 @@ class ScheduleEntry(_Entry):
 
 
 class WorkPoolEntry(_Entry):
-    """Which workers may take a deployment's runs."""
+    """The pool of `starloom up`; on a cluster `--pool` says another for all."""
 
-    name: Name
+    name: Literal["local"]
 
 
 class DeploymentEntry(_Entry):
@@ -57,6 +62,15 @@ class DeploymentEntry(_Entry):
     work_pool: WorkPoolEntry
     enforce_parameter_schema: Literal[True]
     schedules: tuple[ScheduleEntry, ...] = ()
+
+
+@dataclass(frozen=True)
+class WorkPool:
+    """A work pool as we want it."""
+
+    name: str
+    type: str
+    base_job_template: dict[str, Any]
 
 
 class PrefectFile(_Entry):
@@ -86,16 +100,7 @@ def form_schema(flow: Flow[..., Any]) -> dict[str, Any]:
     return parameter_schema(flow).model_dump() | {"additionalProperties": False}
 
 
-def register(settings: Settings, client: SyncPrefectClient) -> tuple[str, ...]:
-    """Bring the pool `local` and every deployment of prefect.yaml to what the file says; returns their names."""
-    entries = read_prefect_file(settings.workspace / "prefect.yaml").deployments
-    _ensure_work_pool(settings, client)
-    for entry in entries:
-        _register(entry, client)
-    return tuple(entry.name for entry in entries)
-
-
-def _ensure_work_pool(settings: Settings, client: SyncPrefectClient) -> None:
+def process_pool(settings: Settings) -> WorkPool:
     """The pool of processes that run in the workspace, with our interpreter; a run cannot choose others.
 
     With a command given, the worker starts it as it is; without one it would first copy the working directory.
@@ -108,13 +113,33 @@ def _ensure_work_pool(settings: Settings, client: SyncPrefectClient) -> None:
     template["job_configuration"] |= fixed
     for name in fixed:
         del template["variables"]["properties"][name]
+    return WorkPool(WORK_POOL, "process", template)
+
+
+def kubernetes_pool(image: str) -> WorkPool:
+    """The pool of pods that run `image` on a cluster; a run cannot choose another one."""
+    return WorkPool(kubernetes.WORK_POOL, "kubernetes", kubernetes.base_job_template(image))
+
+
+def register(settings: Settings, client: SyncPrefectClient, pool: WorkPool) -> tuple[str, ...]:
+    """Bring `pool` and, in it, every deployment of prefect.yaml to what is said here and there; returns their names."""
+    entries = read_prefect_file(settings.workspace / "prefect.yaml").deployments
+    _ensure_work_pool(pool, client)
+    for entry in entries:
+        _register(entry, pool.name, client)
+    return tuple(entry.name for entry in entries)
+
+
+def _ensure_work_pool(pool: WorkPool, client: SyncPrefectClient) -> None:
     try:
-        client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process", base_job_template=template))
+        client.create_work_pool(
+            WorkPoolCreate(name=pool.name, type=pool.type, base_job_template=pool.base_job_template)
+        )
     except ObjectAlreadyExists:
-        client.update_work_pool(WORK_POOL, WorkPoolUpdate(base_job_template=template))
+        client.update_work_pool(pool.name, WorkPoolUpdate(base_job_template=pool.base_job_template))
 
 
-def _register(entry: DeploymentEntry, client: SyncPrefectClient) -> None:
+def _register(entry: DeploymentEntry, pool: str, client: SyncPrefectClient) -> None:
     flow: Flow[..., Any] = load_flow_from_entrypoint(entry.entrypoint)
     client.create_deployment(
         flow_id=client.create_flow_from_name(flow.name),
@@ -122,7 +147,7 @@ def _register(entry: DeploymentEntry, client: SyncPrefectClient) -> None:
         entrypoint=entry.entrypoint,
         description=flow.description,
         tags=list(entry.tags),
-        work_pool_name=entry.work_pool.name,
+        work_pool_name=pool,
         parameter_openapi_schema=form_schema(flow),
         enforce_parameter_schema=True,
         pull_steps=[],
@@ -137,12 +162,19 @@ def _register(entry: DeploymentEntry, client: SyncPrefectClient) -> None:
     )
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Register what prefect.yaml says with the server of the environment; exit code 2 and one sentence on a mistake."""
+    parser = argparse.ArgumentParser(prog="python -m flows.deployments")
+    parser.add_argument("--pool", choices=(WORK_POOL, kubernetes.WORK_POOL), default=WORK_POOL)
+    parser.add_argument("--image", help="image of the flow runs, by its digest; for the pool kubernetes")
+    asked = parser.parse_args(arguments)
+    if (asked.pool == kubernetes.WORK_POOL) != bool(asked.image):
+        parser.error("the pool kubernetes needs --image, and no other takes it")
     settings = Settings.from_environment()
+    pool = kubernetes_pool(asked.image) if asked.image else process_pool(settings)
     try:
         with get_client(sync_client=True) as client:
-            names = register(settings, client)
+            names = register(settings, client, pool)
     except StarloomError as error:
         print(error)
         return 2
@@ -151,4 +183,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

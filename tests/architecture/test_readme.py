@@ -24,7 +24,7 @@ ROOT_FILES = {
 FOLDERS = {
     "params": "the published runs and two small ones, each laid over params.yaml",
     "tests": "the mirror of the tree, and tests/architecture for the rules of the house",
-    "docs": "running, adding a step, glossary, decisions",
+    "docs": "running, the platform on a cluster, adding a step, glossary, decisions",
     "benchmarks": "measured comparisons; `make bench`",
 }
 

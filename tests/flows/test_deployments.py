@@ -8,7 +8,14 @@ from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient
 
 from components.errors import ParamsError
-from flows.deployments import DeploymentEntry, form_schema, read_prefect_file, register
+from flows.deployments import (
+    DeploymentEntry,
+    form_schema,
+    kubernetes_pool,
+    process_pool,
+    read_prefect_file,
+    register,
+)
 from flows.forms import FlowRequest
 
 PREFECT_FILE = Path(__file__).parents[2] / "prefect.yaml"
@@ -100,13 +107,37 @@ def test_registering_again_changes_nothing(house: Any, monkeypatch: pytest.Monke
     monkeypatch.syspath_prepend(house.settings.workspace)
     before = {entry.name: house.deployment(entry.name) for entry in ENTRIES}
     with SyncPrefectClient(house.settings.prefect_api_url) as client:
-        assert set(before) <= set(register(house.settings, client))
+        assert set(before) <= set(register(house.settings, client, process_pool(house.settings)))
     for name, deployment in before.items():
         after = house.deployment(name)
         assert after["id"] == deployment["id"]
         assert [(s["slug"], s["active"]) for s in after["schedules"]] == [
             (s["slug"], s["active"]) for s in deployment["schedules"]
         ]
+
+
+ON_A_CLUSTER = """
+pull: []
+deployments:
+  - name: greet-on-a-cluster
+    entrypoint: tiny_flows.greet
+    work_pool: {name: local}
+    enforce_parameter_schema: true
+"""
+
+
+def test_the_same_file_registers_in_the_pool_of_a_cluster(house: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(house.settings.workspace)
+    (tmp_path / "prefect.yaml").write_text(ON_A_CLUSTER)
+    settings = house.settings.model_copy(update={"workspace": tmp_path})
+    pool = kubernetes_pool("registry.example.org/starloom-worker@sha256:" + "ab" * 32)
+    with SyncPrefectClient(house.settings.prefect_api_url) as client:
+        for _ in range(2):
+            assert register(settings, client, pool) == ("greet-on-a-cluster",)
+        kept = client.read_work_pool(pool.name)
+    assert (kept.type, kept.base_job_template) == ("kubernetes", pool.base_job_template)
+    assert house.deployment("greet-on-a-cluster")["work_pool_name"] == "kubernetes"
+    assert house.deployment("train-code-model")["work_pool_name"] == "local"
 
 
 @pytest.mark.parametrize(
