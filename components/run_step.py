@@ -4,7 +4,7 @@
     reuse    an artifact with this fingerprint and the recorded bytes is there already: done
     run      the step's module, imported here and nowhere else, writes into a staging directory
     audit    the artifact's contract; a broken blocking one leaves the staging directory for inspection
-    publish  digest, record, one atomic rename
+    publish  digest, record, one atomic rename; then the record goes to the record store, if there is one
 
 A killed step leaves nothing that looks finished. A resumable one finds its working directory again.
 """
@@ -32,6 +32,7 @@ from components.lineage import (
     StepRecord,
     archive_record,
     published_record,
+    send_records,
     write_record,
 )
 from components.planning.run_cost import observed_cost
@@ -102,6 +103,7 @@ def _reusable(plan: Plan, settings: Settings) -> StepRecord | None:
         return None
     verify_files(settings.artifacts_dir / plan.step.output, record.files)
     archive_record(record, settings)
+    send_records(settings)
     return record
 
 
@@ -151,6 +153,7 @@ def _make(plan: Plan, config: PipelineConfig, settings: Settings) -> StepRecord:
     archive_record(record, settings)
     publish(out, settings.artifacts_dir / step.output)
     shutil.rmtree(staging)
+    send_records(settings)
     return record
 
 
