@@ -151,29 +151,29 @@ def send_records(settings: Settings) -> None:
     A store that cannot be used is told, and costs no more: the records are sent the next time. CorruptArtifactError, if
     something else than the record lies there under its digest, or the record itself was altered here.
     """
-    store = _record_store(settings)
-    if store is None:
+    if settings.record_store is None:
         return
-    sent = settings.records_sent_dir / hashlib.sha256(store.url.encode()).hexdigest()[:16]
-    sent.mkdir(parents=True, exist_ok=True)
+    sent = settings.records_sent_dir / hashlib.sha256(settings.record_store.encode()).hexdigest()[:16]
     archived = sorted(settings.records_dir.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     waiting = [path.stem for path in archived if not (sent / path.stem).exists()]
-    for position, digest in enumerate(waiting):
-        try:
+    if not waiting:
+        return
+    sent.mkdir(parents=True, exist_ok=True)
+    left = len(waiting)
+    try:
+        store = _record_store(settings.record_store, settings)
+        for digest in waiting:
             _send_record(archived_record(digest, settings), store)
-        except StorageError as error:
-            left = len(waiting) - position
-            current_sink().note(f"not sent yet to {store.url}: {left} record(s), kept here and sent next time; {error}")
-            return
-        (sent / digest).touch()
+            (sent / digest).touch()
+            left -= 1
+    except StorageError as error:
+        place = settings.record_store
+        current_sink().note(f"not sent yet to {place}: {left} record(s), kept here and sent next time; {error}")
 
 
-def _record_store(settings: Settings) -> ObjectStore | None:
-    place = settings.record_store
-    if place is None:
-        return None
-    place = place if "://" in place else str((settings.workspace / place).resolve())
-    return open_store(place, RECORD_STORE_VARIABLE, settings.s3_encryption)
+def _record_store(place: str, settings: Settings) -> ObjectStore:
+    absolute = place if "://" in place else str((settings.workspace / place).resolve())
+    return open_store(absolute, RECORD_STORE_VARIABLE, settings.s3_encryption)
 
 
 def _stored_as(digest: str) -> str:
@@ -203,12 +203,12 @@ def _parse_stored(digest: str, store: ObjectStore) -> StepRecord:
 
 
 def _fetch_record(digest: str, settings: Settings) -> None:
-    store = _record_store(settings)
-    if store is None:
+    if settings.record_store is None:
         raise MissingInputError(
             f"no record {digest[:12]} in {settings.records_dir}; it was made in another workspace, and no "
             f"{RECORD_STORE_VARIABLE} is set in which to look for it"
         )
+    store = _record_store(settings.record_store, settings)
     try:
         record = _parse_stored(digest, store)
     except MissingInputError:

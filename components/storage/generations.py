@@ -1,4 +1,4 @@
-"""A value that changes by compare-and-swap, on any object store. Each change is an object of its own, written once:
+"""A value that changes by compare-and-swap, on any object store: each change is an object of its own, written once.
 
     KEY/00000001.json     the first
     KEY/00000002.json     the one that now counts

@@ -1,5 +1,6 @@
 """The stores under test: a directory, moto with authentication on, and a real S3 server that the environment names."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Place:
             path.write_bytes(content + path.read_bytes()[-65:])
             return
         bucket, _, prefix = self.url.removeprefix("s3://").partition("/")
-        named, client = {"Bucket": bucket, "Key": f"{prefix}/{key}"}, self.server.client()
+        named, client = {"Bucket": bucket, "Key": f"{prefix}/{key}"}, self.server.client
         client.put_object(**named, Body=content, Metadata=client.head_object(**named)["Metadata"])
 
     def put_foreign(self, key: str) -> None:
@@ -41,63 +42,71 @@ class Place:
             (Path(self.url) / key).write_bytes(b"foreign")
             return
         bucket, _, prefix = self.url.removeprefix("s3://").partition("/")
-        self.server.client().put_object(Bucket=bucket, Key=f"{prefix}/{key}", Body=b"foreign")
-
-
-@pytest.fixture(scope="session")
-def moto() -> Iterator[S3Server]:
-    with moto_with_authentication() as server:
-        yield server
+        self.server.client.put_object(Bucket=bucket, Key=f"{prefix}/{key}", Body=b"foreign")
 
 
 _LIVE = pytest.param("live", marks=pytest.mark.s3_live)
 
 
-def _server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    """The server that the parameter names, to which this process's environment points."""
-    server = request.getfixturevalue("moto") if request.param == "moto" else live_server()
+@dataclass(frozen=True)
+class Bucket:
+    """One for all tests, each of which has a prefix of its own."""
+
+    server: S3Server
+    name: str
+
+    @contextmanager
+    def place(self) -> Iterator[Place]:
+        """An empty store, to which this process's environment points."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.server.environment.items():
+                patch.setenv(name, value)
+            yield Place(f"s3://{self.name}/deep/{os.urandom(6).hex()}", self.server)
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Bucket]:
+    with moto_with_authentication() as server, server.fresh_bucket() as name:
+        yield Bucket(server, name)
+
+
+@pytest.fixture(scope="session")
+def live() -> Iterator[Bucket]:
+    server = live_server()
     if server is None:
         pytest.skip("no S3 server: set STARLOOM_TEST_S3_ENDPOINT, STARLOOM_TEST_S3_ACCESS_KEY and _SECRET_KEY")
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    return server
-
-
-@contextmanager
-def _bucket(server: S3Server) -> Iterator[Place]:
-    bucket = server.fresh_bucket()
-    yield Place(f"s3://{bucket}/deep/prefix", server)
-    server.remove_bucket(bucket)
+    with server.fresh_bucket() as name:
+        yield Bucket(server, name)
 
 
 @pytest.fixture(params=["moto", _LIVE])
-def s3_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def s3_place(request: pytest.FixtureRequest) -> Iterator[Place]:
     """An empty store on each server."""
-    with _bucket(_server(request, monkeypatch)) as place:
+    with request.getfixturevalue(request.param).place() as place:
         yield place
 
 
-@pytest.fixture(params=["moto"])
-def moto_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """One on moto, for what a server need not have been set up for."""
-    with _bucket(_server(request, monkeypatch)) as place:
+@pytest.fixture
+def moto_place(moto: Bucket) -> Iterator[Place]:
+    """One on moto, for what a real server need not have been set up for."""
+    with moto.place() as place:
         yield place
 
 
 @pytest.fixture(params=[_LIVE])
-def live_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def live_place(request: pytest.FixtureRequest) -> Iterator[Place]:
     """One on a real server, for what moto does not do."""
-    with _bucket(_server(request, monkeypatch)) as place:
+    with request.getfixturevalue(request.param).place() as place:
         yield place
 
 
 @pytest.fixture(params=["directory", "moto", _LIVE])
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """An empty store of each kind."""
     if request.param == "directory":
         yield Place(str(tmp_path / "a store"))
         return
-    with _bucket(_server(request, monkeypatch)) as place:
+    with request.getfixturevalue(request.param).place() as place:
         yield place
 
 

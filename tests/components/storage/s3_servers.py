@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import boto3
@@ -36,8 +37,13 @@ class S3Server:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def client(self, service: str = "s3") -> Any:
+    @cached_property
+    def client(self) -> Any:
         """A client beside the store under test."""
+        return self.client_of("s3")
+
+    def client_of(self, service: str) -> Any:
+        """A client of another service of the server."""
         return boto3.client(
             service,
             endpoint_url=self.endpoint,
@@ -46,21 +52,18 @@ class S3Server:
             region_name=REGION,
         )
 
-    def fresh_bucket(self) -> str:
-        """The name of an empty bucket."""
-        name = f"starloom-{os.urandom(6).hex()}"
-        self.client().create_bucket(Bucket=name)
-        return name
-
-    def remove_bucket(self, bucket: str) -> None:
-        """With all that is in it."""
-        client = self.client()
-        for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", []):
-            client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+    @contextmanager
+    def fresh_bucket(self) -> Iterator[str]:
+        """The name of an empty bucket, which goes afterwards with all that is in it."""
+        bucket = f"starloom-{os.urandom(6).hex()}"
+        self.client.create_bucket(Bucket=bucket)
+        yield bucket
+        for upload in self.client.list_multipart_uploads(Bucket=bucket).get("Uploads", []):
+            self.client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
             for item in page.get("Contents", []):
-                client.delete_object(Bucket=bucket, Key=item["Key"])
-        client.delete_bucket(Bucket=bucket)
+                self.client.delete_object(Bucket=bucket, Key=item["Key"])
+        self.client.delete_bucket(Bucket=bucket)
 
 
 @contextmanager
@@ -75,7 +78,7 @@ def moto_with_authentication() -> Iterator[S3Server]:
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _await(f"{endpoint}/moto-api/data.json", server)
-        iam = S3Server(endpoint, "anyone", "anything").client("iam")
+        iam = S3Server(endpoint, "anyone", "anything").client_of("iam")
         iam.create_user(UserName="tester")
         made = iam.create_access_key(UserName="tester")["AccessKey"]
         iam.put_user_policy(UserName="tester", PolicyName="s3", PolicyDocument=_ALL_OF_S3)
