@@ -60,12 +60,12 @@ class PostgresServer:
 
 
 @contextmanager
-def private_postgres() -> Iterator[PostgresServer]:
+def private_postgres(programs: Path) -> Iterator[PostgresServer]:
     """Started anew, with a password that an address has to escape; gone afterwards."""
     (port,) = free_ports(1)
     place = Path(tempfile.mkdtemp(prefix="starloom-postgres-"))
     password = f"p@ss/w%rd:{secrets.token_hex(4)}"
-    server = PostgresServer(f"postgresql://app:{quote(password, safe='')}@127.0.0.1:{port}", _programs(), place)
+    server = PostgresServer(f"postgresql://app:{quote(password, safe='')}@127.0.0.1:{port}", programs, place)
     try:
         (place / "password").write_text(password)
         if os.geteuid() == 0:
@@ -92,14 +92,13 @@ def live_postgres() -> PostgresServer | None:
     return PostgresServer(url) if url else None
 
 
-def _programs() -> Path:
-    """The system's newest, else those of the package pgserver."""
-    found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
-    if found:
-        return max(found, key=lambda path: int(path.parent.name))
-    import pgserver  # noqa: PLC0415 - it starts looking for processes
+def system_programs() -> Path | None:
+    """Where the newest PostgreSQL of this system has its programs.
 
-    return Path(pgserver.__file__).parent / "pginstall" / "bin"
+    Those on PyPI (pgserver) will not do: they lack the extension pg_trgm, without which Prefect's server ends.
+    """
+    found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    return max(found, key=lambda path: int(path.parent.name), default=None)
 
 
 def _as_no_root() -> dict[str, Any]:
