@@ -24,7 +24,6 @@ from components.storage.object_store import ObjectStore
 from components.storage.open_store import open_store
 from components.store import RECORD_FILE, FileDigest
 from data_contracts.report import ContractReport
-from model.reporting import current_sink
 
 
 class InputReference(BaseModel):
@@ -145,19 +144,19 @@ def archived_record(digest: str, settings: Settings) -> StepRecord:
     return record
 
 
-def send_records(settings: Settings) -> None:
+def send_records(settings: Settings) -> str | None:
     """Put each archived record that the record store has not got yet into it, the oldest first; nothing without one.
 
-    A store that cannot be used is told, and costs no more: the records are sent the next time. CorruptArtifactError, if
-    something else than the record lies there under its digest, or the record itself was altered here.
+    Returns what to tell a person if the store cannot be used: the records stay here and are sent the next time.
+    CorruptArtifactError, if something else than the record lies there under its digest, or the record was altered here.
     """
     if settings.record_store is None:
-        return
+        return None
     sent = settings.records_sent_dir / hashlib.sha256(settings.record_store.encode()).hexdigest()[:16]
     archived = sorted(settings.records_dir.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     waiting = [path.stem for path in archived if not (sent / path.stem).exists()]
     if not waiting:
-        return
+        return None
     sent.mkdir(parents=True, exist_ok=True)
     left = len(waiting)
     try:
@@ -167,8 +166,8 @@ def send_records(settings: Settings) -> None:
             (sent / digest).touch()
             left -= 1
     except StorageError as error:
-        place = settings.record_store
-        current_sink().note(f"not sent yet to {place}: {left} record(s), kept here and sent next time; {error}")
+        return f"not sent yet to {settings.record_store}: {left} record(s), kept here and sent next time; {error}"
+    return None
 
 
 def _record_store(place: str, settings: Settings) -> ObjectStore:

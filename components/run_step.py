@@ -103,7 +103,6 @@ def _reusable(plan: Plan, settings: Settings) -> StepRecord | None:
         return None
     verify_files(settings.artifacts_dir / plan.step.output, record.files)
     archive_record(record, settings)
-    send_records(settings)
     return record
 
 
@@ -114,10 +113,13 @@ def run_step(step: Step, config: PipelineConfig, settings: Settings) -> StepReco
         record = _reusable(plan, settings)
         if record is not None:
             current_sink().note(f"{step.name}: reused {step.output} {record.digest[:12]}")
-            return record
-        for name in step.inputs:
-            verify_files(settings.artifacts_dir / name, _input_record(name, step, settings).files)
-        return _make(plan, config, settings)
+        else:
+            for name in step.inputs:
+                verify_files(settings.artifacts_dir / name, _input_record(name, step, settings).files)
+            record = _make(plan, config, settings)
+        if fault := send_records(settings):
+            current_sink().note(fault)
+        return record
 
 
 def _make(plan: Plan, config: PipelineConfig, settings: Settings) -> StepRecord:
@@ -153,7 +155,6 @@ def _make(plan: Plan, config: PipelineConfig, settings: Settings) -> StepRecord:
     archive_record(record, settings)
     publish(out, settings.artifacts_dir / step.output)
     shutil.rmtree(staging)
-    send_records(settings)
     return record
 
 

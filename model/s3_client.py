@@ -71,6 +71,8 @@ def describe_fault(error: BaseException, endpoint: str, setting: str, unset: str
             )
         case ClientError() as fault if code_of(fault) == "NoSuchBucket":
             return f"{endpoint} has no such bucket; create it or mend {setting}"
+        case ClientError() as fault if code_of(fault) == "RequestTimeTooSkewed":
+            return f"the clock of {endpoint} and the one of this machine differ by minutes; set the wrong one"
         case ClientError() as fault if fault.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in _REFUSED:
             return (
                 f"{endpoint} refuses {fault.operation_name} ({code_of(fault)}); mend the credentials or their rights "

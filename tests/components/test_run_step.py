@@ -303,6 +303,8 @@ def test_a_record_store_that_cannot_be_used_costs_no_step_and_gets_the_record_la
 
     place.unlink()
     assert find_published(step, config, sending) == record
+    assert not place.exists()  # to look is not to send
+    assert run_step(step, config, sending) == record
     other = Settings(workspace=tmp_path / "elsewhere", record_store=str(place))
     assert archived_record(record.record_digest(), other) == record
     assert str(place) not in record.model_dump_json()

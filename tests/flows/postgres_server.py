@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, LiteralString
 from urllib.parse import quote
@@ -24,7 +24,7 @@ _ROOTS_STAND_IN = "nobody"
 class PostgresServer:
     """One that runs, and who may use it."""
 
-    url: str
+    url: str = field(repr=False)
     """postgresql://USER:PASSWORD@HOST:PORT."""
     programs: Path | None = None
     """Its initdb, pg_ctl and postgres; None if it is not ours to stop."""

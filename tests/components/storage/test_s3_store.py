@@ -94,6 +94,13 @@ def test_a_server_that_stays_troubled_is_told_after_three_tries(s3_place: Place,
     assert fault.met == 3
 
 
+def test_clocks_that_differ_are_told(s3_place: Place, proxy: FaultyProxy) -> None:
+    proxy.next(Fault("GET", "a", 99, answers(403, "RequestTimeTooSkewed")))
+    told = f"the clock of {proxy.endpoint} and the one of this machine differ by minutes; set the wrong one$"
+    with pytest.raises(StorageError, match=told):
+        s3_place.store().get("a")
+
+
 def test_who_was_first_is_told_so_though_the_answer_was_lost(s3_place: Place, proxy: FaultyProxy) -> None:
     store = s3_place.store()
     fault = proxy.next(Fault("PUT", "ledger", 1, does_and_answers(500, "InternalError")))
