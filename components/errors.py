@@ -3,12 +3,12 @@
     StarloomError                 one sentence: what, which value, the mend; the command line prints it, exit code 2
     |-- ParamsError               params.yaml: unknown key, value out of range, not YAML
     |-- SourceError               a source that does not exist or cannot be read
-    |-- MissingInputError         an input artifact is not there; names the step that makes it
+    |-- MissingInputError         an input artifact, record or object is not there; names the step that makes it
     |-- EmptyArtifactError        a step kept nothing
     |-- CorruptArtifactError      the bytes are not those that the record names
     |-- ContractError             a blocking contract is broken; carries the report
     |-- WorkspaceBusyError        another run holds the workspace
-    |-- StorageError              disk full, read-only directory
+    |-- StorageError              disk full, read-only directory, an object store that cannot be used
     |-- TrainingError             a training process failed or diverged
     |-- PreemptedError            a training was asked to stop and has saved itself; exit code 75, run it again
     |-- WorkerError               the processes that share a step's work died, or Ray does not answer
@@ -33,7 +33,7 @@ class SourceError(StarloomError):
 
 
 class MissingInputError(StarloomError):
-    """An input artifact has not been made yet."""
+    """An input artifact has not been made yet, or an object was never put."""
 
 
 class EmptyArtifactError(StarloomError):
@@ -53,7 +53,7 @@ class WorkspaceBusyError(StarloomError):
 
 
 class StorageError(StarloomError):
-    """The disk is full or may not be written."""
+    """The disk is full or may not be written, or an object store cannot be used."""
 
 
 class TrainingError(StarloomError):

@@ -3,8 +3,12 @@
 The record lies beside the artifact as `_record.json` and, for as long as the workspace lives, in the archive under its
 digest: an artifact may be replaced, its record never is. A record names its inputs by their records' digests, so
 the digest of one record pins everything upstream of it (a Merkle tree).
+
+With a record store, every record is put there too, once, under its digest, and a record that another workspace made is
+found there. A store that does not answer stops no work: what it has not got is sent after a later step.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +16,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.errors import CorruptArtifactError, MissingInputError
+from components.errors import CorruptArtifactError, MissingInputError, StorageError
 from components.fingerprint import canonical_json, digest_of
 from components.planning.run_cost import RunCost
-from components.settings import Settings
+from components.settings import RECORD_STORE_VARIABLE, Settings
+from components.storage.object_store import ObjectStore
+from components.storage.open_store import open_store
 from components.store import RECORD_FILE, FileDigest
 from data_contracts.report import ContractReport
 
@@ -89,7 +95,11 @@ class StepRecord(BaseModel):
 
 def write_record(record: StepRecord, directory: Path) -> None:
     """Put the record beside the files it describes."""
-    (directory / RECORD_FILE).write_bytes(canonical_json(record.model_dump(mode="json")) + b"\n")
+    (directory / RECORD_FILE).write_bytes(_as_bytes(record))
+
+
+def _as_bytes(record: StepRecord) -> bytes:
+    return canonical_json(record.model_dump(mode="json")) + b"\n"
 
 
 def archive_record(record: StepRecord, settings: Settings) -> None:
@@ -99,7 +109,7 @@ def archive_record(record: StepRecord, settings: Settings) -> None:
         return
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = place.with_suffix(f".{os.getpid()}.tmp")
-    draft.write_bytes(canonical_json(record.model_dump(mode="json")) + b"\n")
+    draft.write_bytes(_as_bytes(record))
     draft.replace(place)
 
 
@@ -121,14 +131,91 @@ def published_record(artifact: str, settings: Settings) -> StepRecord | None:
 
 
 def archived_record(digest: str, settings: Settings) -> StepRecord:
-    """The record of that digest; MissingInputError if this workspace never saw it."""
+    """The record of that digest, from the record store if it was made elsewhere; MissingInputError if nobody has it."""
     path = settings.records_dir / f"{digest}.json"
     if not path.exists():
-        raise MissingInputError(f"no record {digest[:12]} in {settings.records_dir}; it was made in another workspace")
-    record = read_record(path)
-    if record.record_digest() != digest:
-        raise CorruptArtifactError(f"record {path} was altered: it no longer has the digest that names it")
+        _fetch_record(digest, settings)
+    try:
+        record = read_record(path)
+    except CorruptArtifactError:
+        record = None
+    if record is None or record.record_digest() != digest:
+        raise CorruptArtifactError(f"record {path} was altered: it no longer has the digest that names it; delete it")
     return record
+
+
+def send_records(settings: Settings) -> str | None:
+    """Put each archived record that the record store has not got yet into it, the oldest first; nothing without one.
+
+    Returns what to tell a person if the store cannot be used: the records stay here and are sent the next time.
+    CorruptArtifactError, if something else than the record lies there under its digest, or the record was altered here.
+    """
+    if settings.record_store is None:
+        return None
+    sent = settings.records_sent_dir / hashlib.sha256(settings.record_store.encode()).hexdigest()[:16]
+    archived = sorted(settings.records_dir.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    waiting = [path.stem for path in archived if not (sent / path.stem).exists()]
+    if not waiting:
+        return None
+    sent.mkdir(parents=True, exist_ok=True)
+    left = len(waiting)
+    try:
+        store = _record_store(settings.record_store, settings)
+        for digest in waiting:
+            _send_record(archived_record(digest, settings), store)
+            (sent / digest).touch()
+            left -= 1
+    except StorageError as error:
+        return f"not sent yet to {settings.record_store}: {left} record(s), kept here and sent next time; {error}"
+    return None
+
+
+def _record_store(place: str, settings: Settings) -> ObjectStore:
+    absolute = place if "://" in place else str((settings.workspace / place).resolve())
+    return open_store(absolute, RECORD_STORE_VARIABLE, settings.s3_encryption)
+
+
+def _stored_as(digest: str) -> str:
+    return f"records/{digest}.json"
+
+
+def _send_record(record: StepRecord, store: ObjectStore) -> None:
+    digest = record.record_digest()
+    if store.put_once(_stored_as(digest), _as_bytes(record)):
+        return
+    # Equal work in two workspaces is one record with two provenances: the first one stays.
+    _parse_stored(digest, store)
+
+
+def _parse_stored(digest: str, store: ObjectStore) -> StepRecord:
+    """The record under its digest in the store; CorruptArtifactError if it is another one or none."""
+    try:
+        record = StepRecord.model_validate_json(store.get(_stored_as(digest)))
+    except (CorruptArtifactError, ValidationError):
+        record = None
+    if record is None or record.record_digest() != digest:
+        raise CorruptArtifactError(
+            f"{store.url} holds something else than record {digest[:12]} under {_stored_as(digest)}, where it was "
+            "altered or damaged; remove it there, and a workspace that has the record sends it again"
+        )
+    return record
+
+
+def _fetch_record(digest: str, settings: Settings) -> None:
+    if settings.record_store is None:
+        raise MissingInputError(
+            f"no record {digest[:12]} in {settings.records_dir}; it was made in another workspace, and no "
+            f"{RECORD_STORE_VARIABLE} is set in which to look for it"
+        )
+    store = _record_store(settings.record_store, settings)
+    try:
+        record = _parse_stored(digest, store)
+    except MissingInputError:
+        raise MissingInputError(
+            f"no record {digest[:12]} in {settings.records_dir} nor in {store.url}; run any step in the workspace that "
+            f"made it, with {RECORD_STORE_VARIABLE} set"
+        ) from None
+    archive_record(record, settings)
 
 
 def upstream(record: StepRecord, settings: Settings) -> Iterator[StepRecord]:

@@ -4,7 +4,7 @@
     reuse    an artifact with this fingerprint and the recorded bytes is there already: done
     run      the step's module, imported here and nowhere else, writes into a staging directory
     audit    the artifact's contract; a broken blocking one leaves the staging directory for inspection
-    publish  digest, record, one atomic rename
+    publish  digest, record, one atomic rename; then the record goes to the record store, if there is one
 
 A killed step leaves nothing that looks finished. A resumable one finds its working directory again.
 """
@@ -32,6 +32,7 @@ from components.lineage import (
     StepRecord,
     archive_record,
     published_record,
+    send_records,
     write_record,
 )
 from components.planning.run_cost import observed_cost
@@ -112,10 +113,13 @@ def run_step(step: Step, config: PipelineConfig, settings: Settings) -> StepReco
         record = _reusable(plan, settings)
         if record is not None:
             current_sink().note(f"{step.name}: reused {step.output} {record.digest[:12]}")
-            return record
-        for name in step.inputs:
-            verify_files(settings.artifacts_dir / name, _input_record(name, step, settings).files)
-        return _make(plan, config, settings)
+        else:
+            for name in step.inputs:
+                verify_files(settings.artifacts_dir / name, _input_record(name, step, settings).files)
+            record = _make(plan, config, settings)
+        if fault := send_records(settings):
+            current_sink().note(fault)
+        return record
 
 
 def _make(plan: Plan, config: PipelineConfig, settings: Settings) -> StepRecord:

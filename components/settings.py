@@ -14,6 +14,13 @@ STARLOOM_IMAGE_DIGEST   digest of the container image, recorded as provenance wh
 STARLOOM_DEVICE_COSTS   what a device-hour of the pool takes, as JSON, for the record of a training (set by launchers)
 STARLOOM_CHECKPOINT_STORE
                         where a training keeps its checkpoints beside the disk, s3://bucket/prefix (default: none)
+STARLOOM_RECORD_STORE   where records are kept beside the workspace, for all workspaces that name it: a path or
+                        s3://bucket/prefix (default: none)
+STARLOOM_S3_ENCRYPTION  what S3 shall encrypt objects of the record store with: AES256, aws:kms or aws:kms:KEY
+                        (default: what the bucket says)
+STARLOOM_DATABASE_URL   the PostgreSQL server on which the embedded servers keep what they know,
+                        postgresql://USER:PASSWORD@HOST:PORT, with the databases starloom_prefect and starloom_mlflow
+                        (default: none, SQLite in the workspace)
 STARLOOM_HANG_SECONDS   after how long without progress a rank of a training ends itself (default: 600)
 STARLOOM_EVENTS         `json`: a step tells its progress as JSON lines on stdout (set by launchers)
 """
@@ -25,15 +32,40 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 
 from components.errors import ParamsError
 from components.planning.run_cost import DeviceCosts
-from model.train_request import CheckpointStoreUrl
+from model.train_request import CheckpointStoreUrl, require_store_url
+
+_ENCRYPTION = re.compile(r"AES256|aws:kms(:[A-Za-z0-9:/_-]+)?")
+_DATABASE = re.compile(r"postgresql://[^/?#@\s]+@[^/?#@\s]+(\?sslmode=[a-z-]+)?")
+
+
+def _require_place(place: str) -> str:
+    return require_store_url(place) if "://" in place else place
+
+
+def _require_encryption(encryption: str) -> str:
+    if not _ENCRYPTION.fullmatch(encryption):
+        raise PydanticCustomError("encryption", "give AES256, aws:kms or aws:kms:KEY")
+    return encryption
+
+
+def _require_database(url: SecretStr) -> SecretStr:
+    if not _DATABASE.fullmatch(url.get_secret_value()):
+        raise PydanticCustomError(
+            "database", "give postgresql://USER:PASSWORD@HOST:PORT, perhaps with ?sslmode=MODE, in URL escapes"
+        )
+    return url
+
 
 Port = Annotated[int, Field(ge=1024, le=65_535)]
 
 DEVICE_COSTS_VARIABLE = "STARLOOM_DEVICE_COSTS"
+RECORD_STORE_VARIABLE = "STARLOOM_RECORD_STORE"
+DATABASE_VARIABLE = "STARLOOM_DATABASE_URL"
 
 _VARIABLES = {
     "workspace": "STARLOOM_WORKSPACE",
@@ -46,6 +78,9 @@ _VARIABLES = {
     "image_digest": "STARLOOM_IMAGE_DIGEST",
     "device_costs": DEVICE_COSTS_VARIABLE,
     "checkpoint_store": "STARLOOM_CHECKPOINT_STORE",
+    "record_store": RECORD_STORE_VARIABLE,
+    "s3_encryption": "STARLOOM_S3_ENCRYPTION",
+    "database_url": DATABASE_VARIABLE,
 }
 
 
@@ -64,6 +99,9 @@ class Settings(BaseModel):
     image_digest: str | None = None
     device_costs: DeviceCosts | None = None
     checkpoint_store: CheckpointStoreUrl | None = None
+    record_store: Annotated[str, AfterValidator(_require_place)] | None = None
+    s3_encryption: Annotated[str, AfterValidator(_require_encryption)] | None = None
+    database_url: Annotated[SecretStr, AfterValidator(_require_database)] | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -80,12 +118,14 @@ class Settings(BaseModel):
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
             variable = _VARIABLES[str(fault["loc"][0])]
-            given_value = re.sub(r"//[^/]*@", "//***@", repr(fault["input"]))  # a password in an address
-            raise ParamsError(f"{variable}={given_value} cannot be used: {fault['msg'].lower()}") from None
+            given_value = re.sub(
+                r"^(.)([a-z0-9+]*://)?.*@", r"\1\2***@", repr(fault["input"])
+            )  # a password in an address
+            raise ParamsError(f"{variable}={given_value} cannot be used: {_sentence(fault['msg'])}") from None
 
     def environment(self) -> dict[str, str]:
-        """The variables that give a child process these settings."""
-        values = self.model_dump(mode="json", exclude_none=True)
+        """The variables that give a child process these settings, but the database: that is the servers' alone."""
+        values = self.model_dump(mode="json", exclude_none=True, exclude={"database_url"})
         return {
             _VARIABLES[name]: json.dumps(value) if isinstance(value, dict) else str(value)
             for name, value in values.items()
@@ -112,6 +152,11 @@ class Settings(BaseModel):
         return self.state_dir / "records"
 
     @property
+    def records_sent_dir(self) -> Path:
+        """Which of them the record store has, an empty file for each."""
+        return self.state_dir / "records-sent"
+
+    @property
     def reports_dir(self) -> Path:
         """What people look at: data docs, loss curves."""
         return self.workspace / "reports"
@@ -125,6 +170,10 @@ class Settings(BaseModel):
     def mlflow_url(self) -> str:
         """Address of the embedded MLflow server."""
         return f"http://127.0.0.1:{self.mlflow_port}"
+
+
+def _sentence(message: str) -> str:
+    return message[:1].lower() + message[1:]
 
 
 def _object_of(text: str) -> Any:

@@ -18,7 +18,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from components import errors
 from components.catalog import steps_toward
 from components.errors import PreemptedError, StarloomError
-from components.lineage import StepRecord, published_record
+from components.lineage import StepRecord, published_record, send_records
 from components.run_step import find_published
 from components.step import Needs, Step
 from flows.plan_run import cost_environment
@@ -87,6 +87,8 @@ def _make(step: Step, run: RunContext) -> StepRecord:
     record = find_published(step, run.config, run.settings)
     if record is not None:
         log.info("%s: reused %s %s", step.name, step.output, record.digest[:12])
+        if fault := send_records(run.settings):
+            log.warning("%s", fault)
         run.hear(step.name, {"event": "reused", "record": record.model_dump(mode="json")})
         return record
     _run_in_process(step, run, log)

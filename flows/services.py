@@ -17,9 +17,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from components.errors import ServiceError
-from components.settings import Settings
+from components.settings import DATABASE_VARIABLE, Settings
 from components.store import storage_errors_told
 from components.workspace import LOCK_HOLDER_VARIABLE
+from flows.databases import databases_of
 from flows.detached_process import DetachedProcess, find_detached, log_tail, start_detached
 from flows.ports import ask, holder, is_free, next_free, post_to_prefect
 
@@ -93,7 +94,7 @@ def prefect_environment(settings: Settings) -> dict[str, str]:
 
 def servers(settings: Settings) -> tuple[Server, Server]:
     """The two servers as they are started; nothing is touched."""
-    python = sys.executable
+    python, databases = sys.executable, databases_of(settings)
     prefect_port, mlflow_port = str(settings.prefect_port), str(settings.mlflow_port)
     origins = f"http://127.0.0.1:{prefect_port},http://localhost:{prefect_port}"
     prefect = Server(
@@ -108,26 +109,27 @@ def servers(settings: Settings) -> tuple[Server, Server]:
             # Else any web page that is open in a browser here could start runs, with a command of its own.
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origins,
             "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
-        },
+        }
+        | databases.prefect,
         port=settings.prefect_port,
         port_variable="STARLOOM_PREFECT_PORT",
         health_path="/api/health",
     )
-    # Relative locations: the server runs in services_dir, whose path may hold what a URL cannot.
-    storage = ("--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "mlflow_artifacts")
     mlflow = Server(
         name="mlflow",
         title="MLflow server",
         command=(
             *(python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", mlflow_port),
-            *("--workers", "1", *storage),
+            # Relative: the server runs in services_dir, whose path may hold what a URL cannot.
+            *("--workers", "1", "--artifacts-destination", "mlflow_artifacts"),
         ),
         environment=_environment_without("MLFLOW_")
         | {
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # four job runners cost 1.4 GB
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "DO_NOT_TRACK": "true",
-        },
+        }
+        | databases.mlflow,
         port=settings.mlflow_port,
         port_variable="STARLOOM_MLFLOW_PORT",
         health_path="/health",
@@ -209,6 +211,7 @@ def _worker_environment(settings: Settings) -> dict[str, str]:
     environment = _environment_without("PREFECT_") | settings.environment() | prefect_environment(settings)
     environment.setdefault("STARLOOM_TRACKING_URI", settings.mlflow_url)
     environment.pop(LOCK_HOLDER_VARIABLE, None)
+    environment.pop(DATABASE_VARIABLE, None)  # runs speak to the servers, never to their database
     return environment | {"PREFECT_WORKER_QUERY_SECONDS": "2"}  # a click in the web page is answered in seconds
 
 

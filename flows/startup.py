@@ -9,6 +9,7 @@ from pathlib import Path
 
 from components.errors import ServiceError
 from components.settings import Settings
+from flows.databases import database_place
 from flows.open_runs import close_lost_runs, skip_missed_runs
 from flows.services import (
     Say,
@@ -68,8 +69,8 @@ def _registered_digest(settings: Settings) -> str | None:
 
 
 def _deployments_digest(settings: Settings) -> str:
-    """Of all that decides what is registered: the file, the flows with their forms, the interpreter."""
-    digest = hashlib.sha256(sys.executable.encode())
+    """Of all that decides what is registered, and where: the file, flows and forms, the interpreter, the database."""
+    digest = hashlib.sha256(f"{sys.executable}\0{database_place(settings)}".encode())
     for path in [settings.workspace / "prefect.yaml", *sorted(Path(__file__).parent.glob("*.py"))]:
         digest.update(path.read_bytes() if path.exists() else b"")
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The checkpoints of one run in S3, and the only file that speaks to it. Credentials and endpoint are boto3's own.
+"""The checkpoints of one run in S3.
 
     s3://bucket/prefix/3f2a91c07b5d8e64/step-00000100/rank-00000.safetensors   the files of a directory of checkpoints,
                                                       ...                      under the run that they belong to
@@ -13,37 +13,19 @@ import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
-import boto3
-from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,
-    CredentialRetrievalError,
-    HTTPClientError,
-    IncompleteReadError,
-    NoCredentialsError,
-    PartialCredentialsError,
-)
+from botocore.exceptions import ClientError
 
 from model.checkpoint_commit import COMMIT_FILE, DamagedError, step_name
 from model.durable_files import writing_to
+from model.s3_client import ABSENT, S3_FAULTS, code_of, describe_fault, endpoint_of, open_client
 from model.training_errors import TrainingFailedError
 
 _PART_BYTES = 64 * 1024**2
 """Of a multipart upload: 10,000 parts, S3's limit, are 640 GB."""
 _PARTS_AT_A_TIME = 4
-_CONNECT_SECONDS = 10
-_READ_SECONDS = 60
-_ATTEMPTS = 3
 _STEP = re.compile(r"step-(\d{8})/")
-_ABSENT = {"404", "NoSuchKey"}
-_REFUSED = {401, 403}
 
 
 class RemoteCheckpoints:
@@ -62,14 +44,12 @@ class RemoteCheckpoints:
             multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=_PARTS_AT_A_TIME
         )
         self._endpoint = "its endpoint"
-        retries: Any = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
-        config = Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries=retries)
         try:
             with self._faults_told():
-                self._client: Any = boto3.Session().client("s3", config=config)
-        except ValueError:
-            raise TrainingFailedError("AWS_ENDPOINT_URL is no address; give http://HOST:PORT or https://HOST") from None
-        self._endpoint = _without_secrets(self._client.meta.endpoint_url)
+                self._client = open_client()
+        except ValueError as error:
+            raise TrainingFailedError(str(error)) from None
+        self._endpoint = endpoint_of(self._client)
 
     @property
     def url(self) -> str:
@@ -98,7 +78,7 @@ class RemoteCheckpoints:
             try:
                 self._client.download_file(self._bucket, key, str(path), Config=self._transfer)
             except ClientError as error:
-                if _code(error) not in _ABSENT:
+                if code_of(error) not in ABSENT:
                     raise
                 raise DamagedError(f"s3://{self._bucket}/{key} is not there") from None
 
@@ -108,7 +88,7 @@ class RemoteCheckpoints:
             try:
                 return self._client.get_object(Bucket=self._bucket, Key=self._key(step, COMMIT_FILE))["Body"].read()
             except ClientError as error:
-                if _code(error) not in _ABSENT:
+                if code_of(error) not in ABSENT:
                     raise
                 return None
 
@@ -128,7 +108,7 @@ class RemoteCheckpoints:
                     Bucket=self._bucket, Key=self._key(step, COMMIT_FILE), Body=content, IfNoneMatch="*"
                 )
             except ClientError as error:
-                if _code(error) != "PreconditionFailed":
+                if code_of(error) != "PreconditionFailed":
                     raise
         self.require_no_other_commit(step, content)
 
@@ -175,33 +155,9 @@ class RemoteCheckpoints:
         """Turn what boto3 raises into a TrainingFailedError that says the mend, and nothing that may be secret."""
         try:
             yield
-        except (BotoCoreError, ClientError, Boto3Error) as error:
-            fault = self._fault(_innermost(error))
+        except S3_FAULTS as error:
+            fault = describe_fault(error, self._endpoint, "STARLOOM_CHECKPOINT_STORE", "trains without it")
             raise TrainingFailedError(f"the checkpoint store s3://{self._bucket} cannot be used: {fault}") from None
-
-    def _fault(self, error: BaseException) -> str:
-        match error:
-            case NoCredentialsError() | PartialCredentialsError() | CredentialRetrievalError():
-                return (
-                    "boto3 finds no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or give this machine "
-                    "a role"
-                )
-            case ConnectionError() | HTTPClientError() | IncompleteReadError():
-                return (
-                    f"{self._endpoint} does not answer ({type(error).__name__}); start it, or mend AWS_ENDPOINT_URL "
-                    "or the network; STARLOOM_CHECKPOINT_STORE unset trains without it"
-                )
-            case ClientError() if _code(error) == "NoSuchBucket":
-                return f"{self._endpoint} has no such bucket; create it or mend STARLOOM_CHECKPOINT_STORE"
-            case ClientError() if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in _REFUSED:
-                return (
-                    f"{self._endpoint} refuses {error.operation_name} ({_code(error)}); mend the credentials or their "
-                    "rights on the bucket"
-                )
-            case ClientError():
-                return f"{self._endpoint} answers {error.operation_name} with {_code(error)}; see its log"
-            case _:
-                return f"boto3 raises {type(error).__name__}; mend its configuration"
 
 
 def _with_steps(keys: list[str], prefix: str) -> Iterator[tuple[int, str]]:
@@ -209,19 +165,3 @@ def _with_steps(keys: list[str], prefix: str) -> Iterator[tuple[int, str]]:
         step = _STEP.match(key.removeprefix(prefix))
         if step:
             yield int(step[1]), key
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """What boto3's transfers wrap."""
-    wrapped = getattr(error, "last_exception", None) or (error.__context__ if isinstance(error, Boto3Error) else None)
-    return wrapped if isinstance(wrapped, BaseException) else error
-
-
-def _without_secrets(endpoint: str) -> str:
-    """Scheme, host and port alone: an address may hold a user and a password."""
-    parts = urlsplit(endpoint)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -31,13 +31,14 @@ _STORE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()/-
 """Names that every S3 takes: a bucket of 3 to 63 characters, and of a key those that need no escape."""
 
 
-def _require_store(url: str) -> str:
+def require_store_url(url: str) -> str:
+    """`url`, if it is s3://bucket/prefix; a ValueError of pydantic else."""
     if not _STORE.fullmatch(url):
         raise PydanticCustomError("checkpoint_store", "give s3://bucket/prefix")
     return url
 
 
-CheckpointStoreUrl = Annotated[str, AfterValidator(_require_store)]
+CheckpointStoreUrl = Annotated[str, AfterValidator(require_store_url)]
 """Where checkpoints are kept beside the disk: `s3://bucket/prefix`."""
 
 

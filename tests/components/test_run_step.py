@@ -289,6 +289,27 @@ def test_the_lineage_is_walked_from_records_alone(
     assert quality.inputs["raw_files"].record == raw.record_digest()
 
 
+def test_a_record_store_that_cannot_be_used_costs_no_step_and_gets_the_record_later(
+    settings: Settings, config: PipelineConfig, make_step: MakeStep, tmp_path: Path
+) -> None:
+    step, place = make_step("is_sent_later"), tmp_path / "records"
+    place.write_text("a file where a directory should be")
+    sending, sink = settings.model_copy(update={"record_store": str(place)}), ListSink()
+    with reporting_to(sink):
+        record = run_step(step, config, sending)
+    assert published_record("raw_files", settings) == record
+    assert f"not sent yet to {place}: 1 record(s), kept here and sent next time; " in sink.notes[-1]
+    assert "(Not a directory); make room there or mend its path" in sink.notes[-1]
+
+    place.unlink()
+    assert find_published(step, config, sending) == record
+    assert not place.exists()  # to look is not to send
+    assert run_step(step, config, sending) == record
+    other = Settings(workspace=tmp_path / "elsewhere", record_store=str(place))
+    assert archived_record(record.record_digest(), other) == record
+    assert str(place) not in record.model_dump_json()
+
+
 def test_an_altered_record_is_found(settings: Settings, config: PipelineConfig, make_step: MakeStep) -> None:
     record = run_step(make_step("is_altered"), config, settings)
     path = settings.records_dir / f"{record.record_digest()}.json"

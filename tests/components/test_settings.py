@@ -45,3 +45,45 @@ def test_a_password_in_an_address_is_not_told() -> None:
     with pytest.raises(ParamsError) as told:
         Settings.from_environment({"STARLOOM_CHECKPOINT_STORE": "s3://key:secret@bucket/prefix"})
     assert str(told.value).startswith("STARLOOM_CHECKPOINT_STORE='s3://***@bucket/prefix' cannot be used")
+
+
+@pytest.mark.parametrize("place", ["records", "/mnt/records", "s3://bucket", "s3://my.bucket-1/a/deep_prefix"])
+def test_a_record_store_is_a_path_or_in_s3(place: str) -> None:
+    assert Settings.from_environment({"STARLOOM_RECORD_STORE": place}).record_store == place
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("STARLOOM_RECORD_STORE", "https://bucket/x", "'https://bucket/x' cannot be used: give s3://bucket/prefix"),
+        ("STARLOOM_RECORD_STORE", "s3://key:secret@b/x", "'s3://***@b/x' cannot be used: give s3://bucket/prefix"),
+        ("STARLOOM_S3_ENCRYPTION", "aes", "'aes' cannot be used: give AES256, aws:kms or aws:kms:KEY"),
+        ("STARLOOM_S3_ENCRYPTION", "aws:kms:", "'aws:kms:' cannot be used: give AES256, aws:kms or aws:kms:KEY"),
+    ],
+)
+def test_a_store_that_cannot_be_is_named_with_its_variable(variable: str, value: str, told: str) -> None:
+    with pytest.raises(ParamsError) as caught:
+        Settings.from_environment({variable: value})
+    assert str(caught.value) == f"{variable}={told}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("mysql://u:secret@h", "postgresql://h:5432", "postgresql://u:secret@h:5432/mine", "u:secret@h"),
+        *("postgresql://u:sec/secret@h", "postgresql://u:secret@h?host=/tmp", "postgresql://u:secret@"),
+    ],
+)
+def test_a_database_that_cannot_be_is_told_without_its_password(url: str) -> None:
+    with pytest.raises(ParamsError) as told:
+        Settings.from_environment({"STARLOOM_DATABASE_URL": url})
+    assert str(told.value).endswith(
+        " cannot be used: give postgresql://USER:PASSWORD@HOST:PORT, perhaps with ?sslmode=MODE, in URL escapes"
+    )
+    assert "secret" not in str(told.value)
+
+
+def test_the_password_of_the_database_goes_to_no_child_and_no_page() -> None:
+    settings = Settings.from_environment({"STARLOOM_DATABASE_URL": "postgresql://u:secret@h:5432?sslmode=verify-full"})
+    assert "STARLOOM_DATABASE_URL" not in settings.environment()
+    assert "secret" not in f"{settings!r} {settings.model_dump_json()}"

@@ -23,6 +23,11 @@ TINY_DEPLOYMENTS = """
     work_pool: {name: local}
     enforce_parameter_schema: true
 
+  - name: track-long
+    entrypoint: tiny_flows.track_long
+    work_pool: {name: local}
+    enforce_parameter_schema: true
+
   - name: work-long
     entrypoint: tiny_flows.work_long
     work_pool: {name: local}

@@ -45,7 +45,7 @@ def test_settings_made_for_other_servers_do_not_reach_ours(tmp_path: Path, monke
     prefect, mlflow = servers(settings_at(tmp_path))
     assert "PREFECT_API_KEY" not in prefect.environment
     assert "PREFECT_API_DATABASE_CONNECTION_URL" not in prefect.environment
-    assert "MLFLOW_BACKEND_STORE_URI" not in mlflow.environment
+    assert mlflow.environment["MLFLOW_BACKEND_STORE_URI"] == "sqlite:///mlflow.db"
 
 
 def test_what_prefect_keeps_lies_in_the_workspace(tmp_path: Path):

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from unittest.mock import patch
 
@@ -17,6 +18,7 @@ from flows.progress_page import ProgressPage
 from flows.run_context import open_run, open_workspace
 from k8s.local_launcher import launch
 from k8s.request import JobRequest
+from model.reporting import current_sink
 
 
 class GreetRequest(FlowRequest):
@@ -45,6 +47,21 @@ def work_long(request: GreetRequest = _ANYONE) -> None:
         with launch(JobRequest("sleep", (sys.executable, "-c", code), settings.workspace)) as job:
             for line in job.lines():
                 Path("work_long.pid").write_text(line)
+
+
+@flow
+def track_long(request: GreetRequest = _ANYONE) -> None:
+    """Log a metric a few times a second, as a training does, until the file `enough` is there."""
+    with open_workspace("track_long") as settings:
+        from components.tracking import training_run  # noqa: PLC0415 - MLflow costs seconds
+
+        with training_run(settings, "pretrain", "f" * 64, {"pretrain": {"steps": 1}}, Path("track_long.run")):
+            for step in range(1, 1000):
+                current_sink().metrics({"loss": 1 / step}, step)
+                Path("track_long.steps").write_text(str(step))
+                if Path("enough").exists():
+                    break
+                time.sleep(0.2)
 
 
 @flow

@@ -67,7 +67,7 @@ NEW = {
     # The worker of the pool `kubernetes` and what it stands on; MLflow's PostgreSQL.
     "worker": {
         *("prefect-kubernetes", "kubernetes-asyncio", "kopf", "iso8601", "pyopenssl", "tenacity"),
-        *("psycopg2-binary", "async-timeout"),
+        "async-timeout",
     },
     "training": {"torch", "triton", "async-timeout"},
 }
@@ -89,7 +89,7 @@ def test_the_platform_carries_no_torch_and_no_tools_of_the_tests():
     pins = pins_of(IMAGES / "worker.lock")
     assert not {"torch", "deepspeed", "triton", "transformers", "pytest", "pyright"} & pins.keys()
     assert not [name for name in pins if name.startswith("nvidia-")]
-    assert {"prefect", "mlflow", "prefect-kubernetes", "psycopg2-binary", "asyncpg", "boto3"} <= pins.keys()
+    assert {"prefect", "mlflow", "prefect-kubernetes", "psycopg", "asyncpg", "boto3"} <= pins.keys()
 
 
 def test_the_ranks_get_torch_with_its_hash():

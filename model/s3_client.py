@@ -1,0 +1,90 @@
+"""The way to S3: a client that tries again with jitter, and what is wrong with it as a clause that says the mend.
+
+Credentials and endpoint are boto3's own. No clause tells a credential, nor what an address holds beside its host.
+"""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from boto3.exceptions import Boto3Error
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
+
+S3_FAULTS = (BotoCoreError, ClientError, Boto3Error)
+"""What boto3 raises."""
+ABSENT = {"404", "NoSuchKey"}
+"""Codes of an object that is not there."""
+
+_CONNECT_SECONDS = 10
+_READ_SECONDS = 60
+_ATTEMPTS = 3
+_REFUSED = {401, 403}
+
+
+def open_client(**options: Any) -> Any:
+    """A client of S3, which tries a request three times; `options` are more of botocore's Config.
+
+    It speaks to nobody yet. Raises ValueError if AWS_ENDPOINT_URL is no address, else one of S3_FAULTS.
+    """
+    # `standard` waits a random part of 1, 2, 4 ... seconds, and counts a 500, 503, SlowDown or lost line as a try.
+    retries: Any = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
+    config = Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries=retries, **options)
+    try:
+        return boto3.Session().client("s3", config=config)
+    except ValueError:
+        raise ValueError("AWS_ENDPOINT_URL is no address; give http://HOST:PORT or https://HOST") from None
+
+
+def endpoint_of(client: Any) -> str:
+    """Scheme, host and port alone: an address may hold a user and a password."""
+    parts = urlsplit(client.meta.endpoint_url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def code_of(error: ClientError) -> str:
+    """S3's own name of what went wrong."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def describe_fault(error: BaseException, endpoint: str, setting: str, unset: str) -> str:
+    """What is wrong, as a clause with the mend: `setting` names the bucket, and `unset` says what its absence does."""
+    match _innermost(error):
+        case NoCredentialsError() | PartialCredentialsError() | CredentialRetrievalError():
+            return (
+                "boto3 finds no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or give this machine a "
+                "role"
+            )
+        case (ConnectionError() | HTTPClientError() | IncompleteReadError()) as fault:
+            return (
+                f"{endpoint} does not answer ({type(fault).__name__}); start it, or mend AWS_ENDPOINT_URL or the "
+                f"network; {setting} unset {unset}"
+            )
+        case ClientError() as fault if code_of(fault) == "NoSuchBucket":
+            return f"{endpoint} has no such bucket; create it or mend {setting}"
+        case ClientError() as fault if code_of(fault) == "RequestTimeTooSkewed":
+            return f"the clock of {endpoint} and the one of this machine differ by minutes; set the wrong one"
+        case ClientError() as fault if fault.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in _REFUSED:
+            return (
+                f"{endpoint} refuses {fault.operation_name} ({code_of(fault)}); mend the credentials or their rights "
+                "on the bucket"
+            )
+        case ClientError() as fault:
+            return f"{endpoint} answers {fault.operation_name} with {code_of(fault)}; see its log"
+        case fault:
+            return f"boto3 raises {type(fault).__name__}; mend its configuration"
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What boto3's transfers wrap."""
+    wrapped = getattr(error, "last_exception", None) or (error.__context__ if isinstance(error, Boto3Error) else None)
+    return wrapped if isinstance(wrapped, BaseException) else error
