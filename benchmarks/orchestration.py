@@ -30,6 +30,8 @@ TURNS = 5
 STEPS, WARM_STEPS = 120, 20
 CHECKPOINT_EVERY_STEPS = 50
 TAKEN = ("token_shards", "tokenizer")
+ONE_RANK = "{data: 1, tensor: 1, pipeline: 1, sequence_parallel: false, zero_stage: 1}"
+"""The other core is left to the flow and the servers, as on a node whose ranks are on its GPUs."""
 
 
 @dataclass
@@ -109,6 +111,7 @@ def _in_a_flow(seed: int) -> Heard:
     from flows.run_context import listening, open_run  # noqa: PLC0415
 
     overrides = {
+        "layout": ONE_RANK,
         "num_steps": STEPS,
         "seed": seed,
         "validate_every_steps": STEPS,
@@ -153,7 +156,8 @@ def train_alone(workspace: Path, seed: int) -> float:
     from model.text_codec import ByteLevelCodec  # noqa: PLC0415
     from model.token_shards import TokenShards  # noqa: PLC0415
 
-    config = load_config(workspace / "params.yaml", (f"pretrain.num_steps={STEPS}", f"pretrain.seed={seed}"))
+    overrides = (f"pretrain.layout={ONE_RANK}", f"pretrain.num_steps={STEPS}", f"pretrain.seed={seed}")
+    config = load_config(workspace / "params.yaml", overrides)
     torch.set_num_threads(config.pretrain.threads_per_process)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
