@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
+class ClusterError(Exception):
+    """The cluster refuses or does not answer; one sentence with the mend."""
+
+
 @dataclass(frozen=True)
 class JobRequest:
     """One command to run. A launcher that cannot reserve resources runs it all the same."""
