@@ -41,6 +41,8 @@ _PATHS: dict[str, Any] = {
     "JobSet": {"group": "jobset.x-k8s.io", "version": "v1alpha2", "plural": "jobsets"},
     "Job": {"group": "batch", "version": "v1", "plural": "jobs"},
 }
+_UNREAD: dict[str, Any] = {"_preload_content": False}
+"""The client leaves the answer to us: its own types refuse values that a newer server knows."""
 _INSTANCE = "app.kubernetes.io/instance"
 _PASSING = {429, 500, 502, 503, 504}
 """What an API server answers that is busy, starting, or waits for a webhook."""
@@ -141,10 +143,10 @@ def _create(connection: Connection, manifest: Manifest) -> bool:
     kind, name, namespace = manifest["kind"], manifest["metadata"]["name"], manifest["metadata"]["namespace"]
 
     def create() -> object:
-        strict: dict[str, Any] = {"namespace": namespace, "body": manifest, "field_validation": "Strict"}
+        strict: dict[str, Any] = {"namespace": namespace, "body": manifest, "field_validation": "Strict"} | _UNREAD
         if kind == "Service":
-            return connection.core.create_namespaced_service(**strict)
-        return connection.objects.create_namespaced_custom_object(**_PATHS[kind], **strict)
+            return _json(connection.core.create_namespaced_service(**strict))
+        return _json(connection.objects.create_namespaced_custom_object(**_PATHS[kind], **strict))
 
     try:
         connection.ask(f"create {kind} {name} in {namespace}", create)
@@ -181,7 +183,7 @@ def _require_same(there: Manifest, manifest: Manifest) -> None:
 def _read(connection: Connection, kind: str, name: str, namespace: str) -> Manifest | None:
     def read() -> Any:
         if kind == "Service":
-            return _json(connection.core.read_namespaced_service(name, namespace, _preload_content=False))
+            return _json(connection.core.read_namespaced_service(name, namespace, **_UNREAD))
         return connection.objects.get_namespaced_custom_object(**_PATHS[kind], namespace=namespace, name=name)
 
     try:
@@ -193,13 +195,12 @@ def _read(connection: Connection, kind: str, name: str, namespace: str) -> Manif
 
 
 def _json(response: Any) -> Any:
-    """Read as it is: the client's own types refuse values that a newer server knows."""
     return json.loads(_checked(response).data)
 
 
 def _checked(response: Any) -> Any:
     """The client does not look at the status of an answer that it leaves unread. ApiException if it is a refusal."""
-    if response.status != 200:
+    if not 200 <= response.status < 300:
         raise ApiException(http_resp=response)
     return response
 
@@ -277,13 +278,13 @@ class Gang:
             **_PATHS[self.kind],
             namespace=self.namespace,
             field_selector=f"metadata.name={self.name}",
-            _preload_content=False,
+            **_UNREAD,
             **options,
         )
 
     def _pod_stream(self, **options: Any) -> Any:
         return self._connection.core.list_namespaced_pod(
-            self.namespace, label_selector=f"{_INSTANCE}={self.instance}", _preload_content=False, **options
+            self.namespace, label_selector=f"{_INSTANCE}={self.instance}", **_UNREAD, **options
         )
 
     def watch_gang(self, version: str) -> Response | None:
@@ -314,7 +315,7 @@ class Gang:
                     container=TRAINER,
                     follow=True,
                     timestamps=True,
-                    _preload_content=False,
+                    **_UNREAD,
                     _request_timeout=_LOG_SILENCE_SECONDS,
                 )
             )
@@ -356,10 +357,10 @@ def _delete(connection: Connection, manifest: Manifest) -> None:
     kind, name, namespace = manifest["kind"], manifest["metadata"]["name"], manifest["metadata"]["namespace"]
 
     def delete() -> object:
-        named: dict[str, Any] = {"name": name, "namespace": namespace, "propagation_policy": "Foreground"}
+        named: dict[str, Any] = {"name": name, "namespace": namespace, "propagation_policy": "Foreground"} | _UNREAD
         if kind == "Service":
-            return connection.core.delete_namespaced_service(**named)
-        return connection.objects.delete_namespaced_custom_object(**_PATHS[kind], **named)
+            return _json(connection.core.delete_namespaced_service(**named))
+        return _json(connection.objects.delete_namespaced_custom_object(**_PATHS[kind], **named))
 
     try:
         connection.ask(f"delete {kind} {name} in {namespace}", delete)

@@ -20,7 +20,7 @@ from k8s.request import ClusterError
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 10.0
 _LIVED_SECONDS = 5.0
 """A stream that held so long was no failure."""
-_LOG_TRIES = 5
+_LOG_TRIES = 4
 """In a row. A log may be out of reach with its node, which must not end the following."""
 _POLL_SECONDS = 0.1
 
@@ -68,7 +68,7 @@ class Streams:
     """Must be stopped: until then its threads go on."""
 
     def __init__(self) -> None:
-        self._news: Queue[Seen | Line | ClusterError] = Queue()
+        self._news: Queue[Seen | Line | BaseException] = Queue()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._logs: dict[str, threading.Thread] = {}
@@ -91,6 +91,9 @@ class Streams:
                 work()
             except ClusterError as error:
                 self._news.put(error)
+            except BaseException as error:
+                self._news.put(error)  # a fault of ours: whoever waits for news must not wait for ever
+                raise
 
         thread = threading.Thread(target=run, name=name, daemon=True)
         self._threads.append(thread)
@@ -110,8 +113,8 @@ class Streams:
                 response = open_watch(listed["metadata"]["resourceVersion"])
                 if response is not None:
                     self._follow_changes(kind, objects, response)
-            except HTTPError:
-                pass  # the next list is asked for until the server answers, with a deadline
+            except (HTTPError, ValueError):
+                pass  # broken, or cut in a line; the next list is asked for until the server answers, with a deadline
             failures = 0 if time.monotonic() - begun > _LIVED_SECONDS else failures + 1
             self._stopping.wait(pause_seconds(failures))
 
@@ -135,7 +138,7 @@ class Streams:
     def _read_log(self, pod: str, open_log: Callable[[], Response | None], goes_on: Callable[[], bool]) -> None:
         last = ""
         failures = 0
-        while not self._stopping.is_set() and failures < _LOG_TRIES:
+        while not self._stopping.is_set():
             known = last
             try:
                 response = open_log()
@@ -149,8 +152,9 @@ class Streams:
                 if not goes_on():
                     return
             except (HTTPError, ClusterError) as error:
-                if failures == _LOG_TRIES - 1:
+                if failures >= _LOG_TRIES - 1:
                     self._news.put(Line(pod, f"(its log cannot be read any more: {error})"))
+                    return
             failures += 1
             self._stopping.wait(pause_seconds(failures))
 
@@ -180,7 +184,7 @@ class Streams:
             news = self._news.get(timeout=left)
         except Empty:
             return None
-        if isinstance(news, ClusterError):
+        if isinstance(news, BaseException):
             raise news
         return news
 

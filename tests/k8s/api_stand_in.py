@@ -1,6 +1,6 @@
-"""A small HTTP stand-in for the Kubernetes API: its paths, its watch and log streams, its refusals. It is no Kubernetes.
+"""A small HTTP stand-in for the Kubernetes API: its paths, watch and log streams, and refusals. It is no Kubernetes.
 
-No controller, scheduler, admission or validation runs: the test itself writes what a controller would, with `put`. So it
+No controller, scheduler, admission or validation runs: the test itself writes what a controller would, with `put`. It
 shows that the launcher speaks the protocol and what it makes of an answer, not that a cluster would answer so.
 """
 
@@ -221,5 +221,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")  # else a stopped server would go on answering on open connections
         self.end_headers()
         self.wfile.write(body)
