@@ -1,15 +1,19 @@
 """Follows a gang to its end: from what its streams tell to lines, changes of its status, and its outcome."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-from k8s.gang_outcome import Observed, first_failing, has_started, index_of, outcome_of, status_of
+from k8s.gang_outcome import Observed, first_failing, has_started, index_of, of_last_attempt, outcome_of, status_of
 from k8s.gang_streams import Line, Response, Streams
 from k8s.request import GangOutcome, GangStatus, Infrastructure
 
 _LAST_LINES_SECONDS = 5.0
 """How long the end of the logs is waited for when the gang is over."""
+
+_SETTLING_SECONDS = 0.3
+"""After the end, for what other streams tell of it: they are not in step."""
 
 
 class GangSource(Protocol):
@@ -17,10 +21,6 @@ class GangSource(Protocol):
 
     name: str
     kind: str
-
-    def observed(self) -> Observed | None:
-        """The JobSet or Job; None if it is gone."""
-        ...
 
     def list_gang(self) -> dict[str, Any]:
         """A list of one, or none."""
@@ -71,7 +71,9 @@ def _heard(
     gang: GangSource, streams: Streams, on_line: OnLine, on_status: OnStatus, deadline: float | None
 ) -> GangOutcome | None:
     whole: Observed | None = None
+    ended: Observed | None = None
     pods: list[Observed] | None = None
+    remembered: dict[str, Observed] = {}
     told: GangStatus | None = None
     while (news := streams.next(deadline)) is not None:
         if isinstance(news, Line):
@@ -79,9 +81,10 @@ def _heard(
             continue
         if news.kind == "Pod":
             pods = list(news.objects.values())
+            remembered |= news.objects
         else:
             whole = news.objects.get(gang.name)
-            if whole is None:
+            if whole is None and ended is None:
                 return Infrastructure(f"{gang.name} was removed before its end was seen; run again to go on")
         if whole is None or pods is None:
             continue
@@ -90,19 +93,17 @@ def _heard(
         if status != told:
             on_status(status)
             told = status
-        outcome = outcome_of(whole, pods)
-        if outcome is not None:
-            return _with_the_last_pods(gang, outcome, streams)
-    return None
+        if ended is None and outcome_of(whole, ()) is not None:
+            ended, deadline = whole, time.monotonic() + _SETTLING_SECONDS
+    return None if ended is None else _cause(gang, ended, remembered, streams)
 
 
-def _with_the_last_pods(gang: GangSource, outcome: GangOutcome, streams: Streams) -> GangOutcome:
-    """The end of the gang may be seen before the end of its pods is: ask once more for both."""
-    whole, pods = gang.observed(), gang.list_pods()["items"]
-    if whole is None:
-        return outcome
+def _cause(gang: GangSource, ended: Observed, remembered: dict[str, Observed], streams: Streams) -> GangOutcome | None:
+    """Pods say why it ended. An evicted one is gone by now, and the end of others may not have been seen yet."""
+    pods = gang.list_pods()["items"]
     _open_logs(gang, streams, pods)
-    return outcome_of(whole, pods) or outcome
+    known = remembered | {pod["metadata"]["name"]: pod for pod in pods}
+    return outcome_of(ended, of_last_attempt(known.values()))
 
 
 def _open_logs(gang: GangSource, streams: Streams, pods: list[Observed]) -> None:

@@ -4,7 +4,7 @@ The JobSet or the Job says that the gang ended; only the pods say why, and a pod
 the cause is looked for in this order: a mistake in any pod, a disruption of any pod, then the pod that failed first.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from k8s.failure_rules import MISTAKE_EXIT_CODE, PREEMPTED_EXIT_CODE, TRAINER
@@ -25,6 +25,8 @@ Observed = dict[str, Any]
 
 INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 
+_ATTEMPT = "jobset.sigs.k8s.io/restart-attempt"
+"""Label that a JobSet puts on pods."""
 _DONE = {"Complete", "Completed"}
 """Condition of a Job, and of a JobSet."""
 _DISRUPTIONS: dict[str, type[Preempted] | type[Evicted]] = {
@@ -84,6 +86,13 @@ def first_failing(pods: Iterable[Observed]) -> Observed | None:
     """The pod that failed before the others; of the same second, the one of the lowest index."""
     failed = [pod for pod in pods if exit_code_of(pod) or pod.get("status", {}).get("phase") == "Failed"]
     return min(failed, key=lambda pod: (_ended_at(pod), index_of(pod)), default=None)
+
+
+def of_last_attempt(pods: Collection[Observed]) -> list[Observed]:
+    """Those since the JobSet's last restart: older ones failed of something that the restart has mended."""
+    attempts = {one["metadata"]["name"]: int((one["metadata"].get("labels") or {}).get(_ATTEMPT, 0)) for one in pods}
+    last = max(attempts.values(), default=0)
+    return [one for one in pods if attempts[one["metadata"]["name"]] == last]
 
 
 def status_of(gang: Observed, pods: Iterable[Observed]) -> GangStatus:

@@ -16,6 +16,7 @@ from k8s.profile import Profile, load_profile
 from k8s.request import (
     Cancelled,
     ClusterError,
+    Evicted,
     GangOutcome,
     GangStatus,
     Infrastructure,
@@ -201,6 +202,17 @@ def test_the_pod_that_failed_first_is_heard_and_restarts_are_told(api: ApiStandI
     assert failing in outcome.told
     assert (failing, "error: pretrain.layout has no stage 9") in following.lines
     assert rank_0 not in [name for name, _ in following.lines]
+
+
+def test_an_evicted_pod_is_remembered_when_it_is_gone(api: ApiStandIn, connection: Connection) -> None:
+    following = Following(submitted(connection))
+    api.wait_for("GET", "watch=true", 2)
+    name = put_pod(api, pod(1, disrupted="EvictionByEvictionAPI"))
+    following.wait_for(lambda one: one.statuses and one.statuses[-1].pods)
+    api.remove(f"{CORE}/pods/{name}")
+    following.wait_for(lambda one: not one.statuses[-1].pods)
+    api.change(SET, conditions=[WORN_OUT])
+    assert isinstance(following.outcome(), Evicted)
 
 
 def test_an_expired_version_is_listed_again(api: ApiStandIn, connection: Connection) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from k8s.gang_outcome import first_failing, outcome_of, status_of
+from k8s.gang_outcome import first_failing, of_last_attempt, outcome_of, status_of
 from k8s.request import (
     Cancelled,
     Evicted,
@@ -112,3 +112,9 @@ def test_the_status_tells_places_in_the_order_of_ranks_and_what_is_waited_for() 
         PodPlace(1, "pretrain-123456789abc-trainer-0-1-r0", None, "Pending", "0/74 nodes"),
         PodPlace(2, "pretrain-123456789abc-trainer-0-2-r0", "gpu-2", "Pending", "ImagePullBackOff"),
     )
+
+
+def test_pods_of_before_a_restart_have_no_say() -> None:
+    old, new = pod(0, "Failed", code=1), pod(0, "Failed", code=75, restart=2)
+    assert of_last_attempt([old, new, pod(1, restart=2)]) == [new, pod(1, restart=2)]
+    assert of_last_attempt([]) == []
