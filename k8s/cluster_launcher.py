@@ -41,15 +41,15 @@ _PATHS: dict[str, Any] = {
     "JobSet": {"group": "jobset.x-k8s.io", "version": "v1alpha2", "plural": "jobsets"},
     "Job": {"group": "batch", "version": "v1", "plural": "jobs"},
 }
-_UNREAD: dict[str, Any] = {"_preload_content": False}
+_SILENCE_SECONDS = (10, 90)
+"""To connect, and between two pieces of an answer: longer than a watch."""
+_UNREAD: dict[str, Any] = {"_preload_content": False, "_request_timeout": _SILENCE_SECONDS}
 """The client leaves the answer to us: its own types refuse values that a newer server knows."""
 _INSTANCE = "app.kubernetes.io/instance"
 _PASSING = {429, 500, 502, 503, 504}
 """What an API server answers that is busy, starting, or waits for a webhook."""
 _WATCH_SECONDS = 60
 """Of one watch; then everything is listed again, which heals whatever was missed."""
-_SILENCE_SECONDS = (10, 90)
-"""To connect, and between two pieces of an answer: longer than a watch."""
 _LOG_SILENCE_SECONDS = (10, 600)
 """Rank 0 may say nothing for a while; then its log is opened again."""
 _BEYOND_GRACE_SECONDS = 120
@@ -65,8 +65,8 @@ class Connection:
         self._host: str = api.configuration.host
         self._patience_seconds = patience_seconds
 
-    def ask(self, what: str, question: Callable[[], T]) -> T:
-        """The answer to `question`. ApiException only for 400, 404, 409 and 410, whose meaning the caller knows.
+    def ask(self, what: str, question: Callable[[], T], expected: tuple[int, ...] = ()) -> T:
+        """The answer to `question`. ApiException only with a status that is expected.
 
         ClusterError if it is refused, or if there is no answer for as long as the patience lasts.
         """
@@ -76,7 +76,7 @@ class Connection:
             try:
                 return question()
             except ApiException as error:
-                if error.status in {400, 404, 409, 410}:
+                if error.status in expected:
                     raise
                 if error.status not in _PASSING:
                     raise ClusterError(_refusal(what, error)) from None
@@ -149,7 +149,7 @@ def _create(connection: Connection, manifest: Manifest) -> bool:
         return _json(connection.objects.create_namespaced_custom_object(**_PATHS[kind], **strict))
 
     try:
-        connection.ask(f"create {kind} {name} in {namespace}", create)
+        connection.ask(f"create {kind} {name} in {namespace}", create, expected=(400, 404, 409))
     except ApiException as error:
         if error.status != 409:
             raise ClusterError(_not_created(kind, name, namespace, error)) from None
@@ -184,14 +184,13 @@ def _read(connection: Connection, kind: str, name: str, namespace: str) -> Manif
     def read() -> Any:
         if kind == "Service":
             return _json(connection.core.read_namespaced_service(name, namespace, **_UNREAD))
-        return connection.objects.get_namespaced_custom_object(**_PATHS[kind], namespace=namespace, name=name)
+        named: dict[str, Any] = {"namespace": namespace, "name": name} | _UNREAD
+        return _json(connection.objects.get_namespaced_custom_object(**_PATHS[kind], **named))
 
     try:
-        return connection.ask(f"get {kind} {name} in {namespace}", read)
-    except ApiException as error:
-        if error.status == 404:
-            return None
-        raise ClusterError(_refusal(f"get {kind} {name}", error)) from None
+        return connection.ask(f"get {kind} {name} in {namespace}", read, expected=(404,))
+    except ApiException:
+        return None
 
 
 def _json(response: Any) -> Any:
@@ -298,27 +297,19 @@ class Gang:
     def _watch(self, stream: Callable[..., Any], version: str) -> Response | None:
         def watch() -> Response:
             options: dict[str, Any] = {"watch": True, "resource_version": version, "timeout_seconds": _WATCH_SECONDS}
-            return _checked(stream(**options, _request_timeout=_SILENCE_SECONDS))
+            return _checked(stream(**options))
 
         try:
-            return self._connection.ask(f"watch {self.namespace}", watch)
+            return self._connection.ask(f"watch {self.namespace}", watch, expected=(410,))
         except ApiException:
             return None
 
     def open_log(self, pod: str) -> Response | None:
         """With timestamps, and as it grows; None if there is none. ClusterError for anything else, at the first try."""
+        options: dict[str, Any] = {"container": TRAINER, "follow": True, "timestamps": True} | _UNREAD
+        options |= {"_request_timeout": _LOG_SILENCE_SECONDS}
         try:
-            return _checked(
-                self._connection.core.read_namespaced_pod_log(
-                    pod,
-                    self.namespace,
-                    container=TRAINER,
-                    follow=True,
-                    timestamps=True,
-                    **_UNREAD,
-                    _request_timeout=_LOG_SILENCE_SECONDS,
-                )
-            )
+            return _checked(self._connection.core.read_namespaced_pod_log(pod, self.namespace, **options))
         except ApiException as error:
             if error.status in {400, 404}:
                 return None
@@ -342,7 +333,7 @@ class Gang:
         for manifest in reversed(self._manifests):
             _delete(self._connection, manifest)
         polls = 0
-        while self.observed() is not None:
+        while any(self._is_there(manifest) for manifest in self._manifests):
             if time.monotonic() > deadline:
                 raise ClusterError(
                     f"{self.kind} {self.name} is deleted but stays; see what holds it: kubectl -n {self.namespace} "
@@ -350,6 +341,9 @@ class Gang:
                 )
             time.sleep(pause_seconds(polls))
             polls += 1
+
+    def _is_there(self, manifest: Manifest) -> bool:
+        return _read(self._connection, manifest["kind"], manifest["metadata"]["name"], self.namespace) is not None
 
 
 def _delete(connection: Connection, manifest: Manifest) -> None:
@@ -363,7 +357,6 @@ def _delete(connection: Connection, manifest: Manifest) -> None:
         return _json(connection.objects.delete_namespaced_custom_object(**_PATHS[kind], **named))
 
     try:
-        connection.ask(f"delete {kind} {name} in {namespace}", delete)
-    except ApiException as error:
-        if error.status != 404:
-            raise ClusterError(_refusal(f"delete {kind} {name}", error)) from None
+        connection.ask(f"delete {kind} {name} in {namespace}", delete, expected=(404,))
+    except ApiException:
+        return  # it is gone

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +11,22 @@ import pytest
 
 from k8s.cluster_launcher import FINGERPRINT, Connection, Gang, connect, submit
 from k8s.gang_rules import ManifestError
+from k8s.gang_streams import pause_seconds
 from k8s.profile import Profile, load_profile
 from k8s.request import (
     Cancelled,
     ClusterError,
     Evicted,
-    GangOutcome,
-    GangStatus,
     Infrastructure,
     Succeeded,
     TimedOut,
     UserError,
 )
 from tests.k8s.api_stand_in import ApiStandIn
+from tests.k8s.following import Following
 from tests.k8s.gangs import GANGS
 from tests.k8s.observed import condition, pod
 
-BOUND_SECONDS = 15
 NAMESPACE = "starloom-training"
 NAME = "pretrain-123456789abc"
 CORE = f"/api/v1/namespaces/{NAMESPACE}"
@@ -80,39 +78,6 @@ def submitted(connection: Connection) -> Gang:
     return submit(connection, profile(), GANGS["h100-8x8"])
 
 
-class Following:
-    """A gang that is followed in another thread."""
-
-    def __init__(self, gang: Gang, timeout_seconds: float | None = None) -> None:
-        self.lines: list[tuple[str, str]] = []
-        self.statuses: list[GangStatus] = []
-        self._changed = threading.Condition()
-        self._pool = ThreadPoolExecutor(1)
-        self._future: Future[GangOutcome] = self._pool.submit(
-            gang.follow, on_line=self._hear, on_status=self._see, timeout_seconds=timeout_seconds
-        )
-
-    def _hear(self, pod_name: str, line: str) -> None:
-        with self._changed:
-            self.lines.append((pod_name, line))
-            self._changed.notify_all()
-
-    def _see(self, status: GangStatus) -> None:
-        with self._changed:
-            self.statuses.append(status)
-            self._changed.notify_all()
-
-    def wait_for(self, predicate: Any, bound_seconds: float = BOUND_SECONDS) -> None:
-        with self._changed:
-            assert self._changed.wait_for(lambda: predicate(self), bound_seconds), (self.lines, self.statuses)
-
-    def outcome(self, bound_seconds: float = BOUND_SECONDS) -> GangOutcome:
-        try:
-            return self._future.result(bound_seconds)
-        finally:
-            self._pool.shutdown(wait=False)
-
-
 def put_pod(api: ApiStandIn, one: dict[str, Any]) -> str:
     name = one["metadata"]["name"]
     api.put(f"{CORE}/pods/{name}", one)
@@ -137,7 +102,7 @@ def test_the_fallback_is_a_service_and_then_a_job(api: ApiStandIn, connection: C
     api.change(f"{JOBS}/{gang.name}", conditions=[condition("Complete", "CompletionsReached")])
     assert following.outcome() == Succeeded()
     gang.remove()
-    assert not api.objects.keys() & {f"{JOBS}/{gang.name}"}
+    assert api.objects == {}
 
 
 def test_the_same_again_is_adopted_whatever_the_cluster_filled_in(api: ApiStandIn, connection: Connection) -> None:
@@ -260,6 +225,12 @@ def test_watches_that_end_at_once_are_no_busy_loop(api: ApiStandIn, connection: 
     assert sum("watch=true" in path for _, path in api.requests) < 20
     api.change(SET, conditions=[DONE])
     assert following.outcome() == Succeeded()
+
+
+def test_pauses_grow_to_ten_seconds_and_differ() -> None:
+    assert 0.1 <= pause_seconds(0) <= 0.2
+    assert 5.0 <= pause_seconds(10_000) <= 10.0
+    assert len({pause_seconds(3) for _ in range(20)}) > 1
 
 
 def test_a_cancelled_gang_is_waited_for_until_it_is_gone(api: ApiStandIn, connection: Connection) -> None:

@@ -20,8 +20,8 @@ from kubernetes import client, config
 from k8s.cluster_launcher import Connection, Gang, connect, submit
 from k8s.profile import Profile, load_profile
 from k8s.request import Cancelled, ClusterError, Evicted, GangRequest, Succeeded, UserError
+from tests.k8s.following import Following
 from tests.k8s.gangs import gang
-from tests.k8s.test_cluster_launcher import Following
 
 KUBECONFIG = os.environ.get("STARLOOM_TEST_KUBECONFIG")
 BOUND_SECONDS = 120
@@ -121,7 +121,9 @@ def test_a_gang_is_submitted_placed_and_succeeds(
     made = submit(connection, profile(namespace, kind), request())
     following = Following(made)
     pods = until(lambda: pods_of(core, made))
-    following.wait_for(lambda one: one.statuses and sum(pod.node is not None for pod in one.statuses[-1].pods) == NODES)
+    following.wait_for(
+        lambda one: one.statuses and sum(pod.node is not None for pod in one.statuses[-1].pods) == NODES, BOUND_SECONDS
+    )
     for one in pods:
         end(core, one, 0)
     assert following.outcome(BOUND_SECONDS) == Succeeded()
