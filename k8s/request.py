@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
+class ClusterError(Exception):
+    """The cluster refuses or does not answer; one sentence with the mend."""
+
+
 @dataclass(frozen=True)
 class JobRequest:
     """One command to run. A launcher that cannot reserve resources runs it all the same."""
@@ -74,3 +78,67 @@ class Cancelled:
 
 
 JobOutcome = Succeeded | Failed | Cancelled
+
+
+@dataclass(frozen=True)
+class UserError:
+    """A person must mend something first: the same again would fail again."""
+
+    told: str
+    """One sentence, as in the other outcomes."""
+
+
+@dataclass(frozen=True)
+class Infrastructure:
+    """A process died, a node was lost, or nobody knows: the same again may go well, from the last checkpoint."""
+
+    told: str
+
+
+@dataclass(frozen=True)
+class Preempted:
+    """It had to make room for something more urgent, or was asked to end, and saved its work."""
+
+    told: str
+
+
+@dataclass(frozen=True)
+class Evicted:
+    """A node was drained or ran short of something."""
+
+    told: str
+
+
+@dataclass(frozen=True)
+class TimedOut:
+    """It was not over in the time that it was given."""
+
+    told: str
+
+
+GangOutcome = Succeeded | UserError | Infrastructure | Preempted | Evicted | TimedOut | Cancelled
+
+
+@dataclass(frozen=True)
+class PodPlace:
+    """Where a pod of a gang is."""
+
+    index: int
+    name: str
+    node: str | None
+    """None until it has one."""
+    phase: str
+    """Kubernetes' own word: Pending, Running, Succeeded, Failed."""
+    waits_for: str | None
+    """Why it does not run yet, in the cluster's words."""
+
+
+@dataclass(frozen=True)
+class GangStatus:
+    """What a person wants to see of a gang at work."""
+
+    is_suspended: bool
+    """It waits in its queue."""
+    restarts: int
+    pods: tuple[PodPlace, ...]
+    """By index; those that are being removed are left out."""
