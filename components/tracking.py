@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from mlflow.exceptions import MlflowException
 
 from components.errors import RegistryError
@@ -24,12 +25,24 @@ EXPERIMENT = "starloom"
 _MAX_DIGEST_CHARS = 36  # MLflow's limit; DVC's `<md5>.dir` is exactly so long
 
 
-class MlflowSink:
-    """Sends metrics to the active run and everything to the sink before it. A server that fails stops no training."""
+_SECONDS_BETWEEN = 1.0
+_MOST_METRICS = 1000
+"""In one request: MLflow's limit."""
 
-    def __init__(self, before: Sink) -> None:
+
+class MlflowSink:
+    """Sends metrics to a run and everything to the sink before it. A server that fails stops no training.
+
+    A second's metrics go in one request, each with its own time: one for each step of a fast training would take the
+    server and its database from the ranks' cores. `flush` sends the rest.
+    """
+
+    def __init__(self, run_id: str, before: Sink) -> None:
+        self._run_id = run_id
         self._before = before
         self._failed = False
+        self._unsent: list[Metric] = []
+        self._next = 0.0
 
     def progress(self, done: int, total: int | None, what: str) -> None:
         """Pass it on."""
@@ -38,13 +51,23 @@ class MlflowSink:
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Pass them on and log them."""
         self._before.metrics(values, step)
+        now = int(time.time() * 1000)
+        self._unsent += [Metric(name, value, now, step) for name, value in values.items()]
+        if time.monotonic() >= self._next:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what has not been sent yet."""
+        unsent, self._unsent = self._unsent, []
         if self._failed:
             return
         try:
-            mlflow.log_metrics(dict(values), step=step)
+            for start in range(0, len(unsent), _MOST_METRICS):
+                MlflowClient().log_batch(self._run_id, metrics=unsent[start : start + _MOST_METRICS])
         except MlflowException as error:
             self._failed = True
             self.note(f"MLflow no longer takes metrics ({error}); training goes on, registration will send them again")
+        self._next = time.monotonic() + _SECONDS_BETWEEN
 
     def note(self, text: str) -> None:
         """Pass it on."""
@@ -72,8 +95,12 @@ def training_run(
             mlflow.log_params(_flat(sections))
     status = "FAILED"
     try:
-        with reporting_to(MlflowSink(current_sink())):
-            yield run.info.run_id
+        sink = MlflowSink(run.info.run_id, current_sink())
+        try:
+            with reporting_to(sink):
+                yield run.info.run_id
+        finally:
+            sink.flush()
         status = "FINISHED"
     finally:
         mlflow.end_run(status)
