@@ -31,13 +31,14 @@ class FileDigest(BaseModel):
 def digest_files(artifact: Path) -> dict[str, FileDigest]:
     """Size and sha256 of every file under `artifact` but its record, by relative POSIX path, sorted."""
     return {
-        path.relative_to(artifact).as_posix(): _digest_file(path)
+        path.relative_to(artifact).as_posix(): digest_file(path)
         for path in sorted(artifact.rglob("*"))
         if path.is_file() and path != artifact / RECORD_FILE
     }
 
 
-def _digest_file(path: Path) -> FileDigest:
+def digest_file(path: Path) -> FileDigest:
+    """Size and sha256 of one file; OSError if it cannot be read."""
     with path.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         return FileDigest(sha256=sha256, size_bytes=stream.tell())

@@ -24,6 +24,7 @@ from components.step import Needs, Step
 from flows.plan_run import cost_environment
 from flows.progress_page import ProgressPage
 from flows.run_context import RunContext
+from k8s.failure_rules import PREEMPTED_EXIT_CODE
 from k8s.local_launcher import launch
 from k8s.request import Failed, JobOutcome, JobRequest, Succeeded
 
@@ -31,7 +32,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _MAX_RESUMPTIONS = 3
-_EXIT_PREEMPTED = 75
 _EXIT_ENDED_FROM_OUTSIDE = {137: "killed", 143: "told to end"}
 _GPUS = {Needs.CPU: 0, Needs.GPU: 1}
 _KINDS: dict[str, type[StarloomError]] = {
@@ -146,7 +146,7 @@ def failure_of(step: Step, outcome: JobOutcome) -> Exception:
     """What it means that a step ended so and told no mistake itself."""
     if not isinstance(outcome, Failed):
         return StepFaultError(f"{step.name} was cancelled")
-    if outcome.exit_code == _EXIT_PREEMPTED:
+    if outcome.exit_code == PREEMPTED_EXIT_CODE:
         return PreemptedError(f"{step.name} was preempted; run again to go on from its last checkpoint")
     how = _EXIT_ENDED_FROM_OUTSIDE.get(outcome.exit_code)
     if how:

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from model.checkpoint_commit import COMMIT_FILE, DamagedError, step_name
 from model.durable_files import writing_to
-from model.s3_client import ABSENT, S3_FAULTS, code_of, describe_fault, endpoint_of, open_client
+from model.s3_client import ABSENT, S3_FAULTS, abort_uploads, code_of, describe_fault, endpoint_of, open_client
 from model.training_errors import TrainingFailedError
 
 _PART_BYTES = 64 * 1024**2
@@ -125,14 +125,7 @@ class RemoteCheckpoints:
     def abort_unfinished_uploads(self) -> None:
         """End the multipart uploads of this run that a killed rank left behind: their parts are stored and paid for."""
         with self._faults_told():
-            pages = self._client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self._bucket, Prefix=self._prefix
-            )
-            for upload in [upload for page in pages for upload in page.get("Uploads", [])]:
-                if upload["Key"].startswith(self._prefix):
-                    self._client.abort_multipart_upload(
-                        Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                    )
+            abort_uploads(self._client, self._bucket, self._prefix)
 
     def _remove(self, found: list[tuple[int, str]]) -> None:
         # Commits first: what is half removed must not pass for a checkpoint.

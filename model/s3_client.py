@@ -3,6 +3,8 @@
 Credentials and endpoint are boto3's own. No clause tells a credential, nor what an address holds beside its host.
 """
 
+import math
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,6 +45,21 @@ def open_client(**options: Any) -> Any:
         return boto3.Session().client("s3", config=config)
     except ValueError:
         raise ValueError("AWS_ENDPOINT_URL is no address; give http://HOST:PORT or https://HOST") from None
+
+
+def abort_uploads(client: Any, bucket: str, prefix: str, older_than_seconds: float = -math.inf) -> int:
+    """End the multipart uploads under `prefix` that nobody finished; returns how many. Parts are stored and paid for.
+
+    All of them by default, whatever this machine's clock says of the server's. Raises one of S3_FAULTS.
+    """
+    aborted = 0
+    pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix)
+    for upload in [upload for page in pages for upload in page.get("Uploads", [])]:
+        age_seconds = (datetime.now(UTC) - upload["Initiated"]).total_seconds()
+        if upload["Key"].startswith(prefix) and age_seconds >= older_than_seconds:
+            client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+            aborted += 1
+    return aborted
 
 
 def endpoint_of(client: Any) -> str:

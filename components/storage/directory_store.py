@@ -15,6 +15,7 @@ from typing import IO
 
 from components.errors import MissingInputError, StorageError
 from components.storage.object_store import ObjectStat, damaged, is_key, not_there, require_key, require_link_seconds
+from model.durable_files import flush_directory
 
 _TRAILER_BYTES = 65
 _CHUNK_BYTES = 1 << 20
@@ -40,7 +41,7 @@ class DirectoryStore:
             file.write(content)
             _finish(file, hashlib.sha256(content).hexdigest())
             draft.rename(place)
-            _sync(self._directory)
+            flush_directory(self._directory)
 
     def put_once(self, key: str, content: bytes) -> bool:
         """See ObjectStore."""
@@ -52,7 +53,7 @@ class DirectoryStore:
                 place.hardlink_to(draft)  # unlike a rename, it fails where something is
             except FileExistsError:
                 return False
-            _sync(self._directory)
+            flush_directory(self._directory)
             return True
 
     def put_file(self, key: str, path: Path) -> ObjectStat:
@@ -63,7 +64,7 @@ class DirectoryStore:
             stat = ObjectStat(file.tell(), sha256)
             _finish(file, sha256)
             draft.rename(place)
-            _sync(self._directory)
+            flush_directory(self._directory)
         return stat
 
     def get(self, key: str) -> bytes:
@@ -183,15 +184,6 @@ def _copy(source: IO[bytes], target: IO[bytes], size_bytes: int | None) -> str:
         target.write(chunk)
         left = None if left is None else left - len(chunk)
     return digest.hexdigest()
-
-
-def _sync(directory: Path) -> None:
-    """Make the names in a directory last."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

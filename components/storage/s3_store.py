@@ -11,7 +11,6 @@ import secrets
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +20,7 @@ from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadErro
 
 from components.errors import CorruptArtifactError, StorageError
 from components.storage.object_store import ObjectStat, damaged, is_key, not_there, require_key, require_link_seconds
-from model.s3_client import ABSENT, S3_FAULTS, code_of, describe_fault, endpoint_of, open_client
+from model.s3_client import ABSENT, S3_FAULTS, abort_uploads, code_of, describe_fault, endpoint_of, open_client
 
 _PART_BYTES = 64 * 1024**2
 """Of a multipart upload; boto3 takes larger ones where a file would have more than 10,000, S3's limit."""
@@ -162,19 +161,8 @@ class S3Store:
 
     def remove_unfinished(self, older_than_seconds: float) -> int:
         """See ObjectStore. Their parts are stored and paid for."""
-        removed = 0
         with self._faults_told():
-            pages = self._client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self._bucket, Prefix=self._prefix
-            )
-            for upload in [upload for page in pages for upload in page.get("Uploads", [])]:
-                age_seconds = (datetime.now(UTC) - upload["Initiated"]).total_seconds()
-                if upload["Key"].startswith(self._prefix) and age_seconds >= older_than_seconds:
-                    self._client.abort_multipart_upload(
-                        Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                    )
-                    removed += 1
-        return removed
+            return abort_uploads(self._client, self._bucket, self._prefix, older_than_seconds)
 
     def _named(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + require_key(key)}

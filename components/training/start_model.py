@@ -1,6 +1,5 @@
 """The model that a training begins with: a Hugging Face directory in the workspace, found, digested and compared."""
 
-import hashlib
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -8,6 +7,7 @@ from tokenizers import Tokenizer
 from components.errors import ParamsError, SourceError
 from components.fingerprint import digest_of
 from components.lineage import RECORD_FILE
+from components.store import digest_file
 from model.config import ModelConfig, PretrainConfig, require_same_network
 from model.huggingface_config import CONFIG_FILE, BundleError, read_bundle_config
 from model.text_codec import TOKENIZER_FILE
@@ -25,7 +25,7 @@ def find_start(config: PretrainConfig, workspace: Path) -> StartFrom | None:
     bundle = _existing(config.start_from, workspace)
     files = (path for path in bundle.iterdir() if path.suffix in (".json", ".safetensors") and path.name != RECORD_FILE)
     try:
-        digest = digest_of({path.name: _sha256(path) for path in sorted(files)})
+        digest = digest_of({path.name: digest_file(path).sha256 for path in sorted(files)})
     except OSError as error:
         raise SourceError(f"pretrain.start_from: {error.filename} cannot be read ({error.strerror})") from None
     return StartFrom(bundle=bundle, digest=digest)
@@ -66,8 +66,3 @@ def _existing(start_from: str, workspace: Path) -> Path:
             "null to begin anew"
         )
     return bundle
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,6 @@ and security are not there.
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.free_port import free_port
 
 ROOT = Path(__file__).parents[2]
 _POLL_SECONDS = 0.05
@@ -86,7 +87,7 @@ class GangOfProcesses:
 
     def _start(self, index: int, attempt: int) -> Pod:
         if index == 0:
-            self._port = _free_port()
+            self._port = free_port()
         node = self.place / f"attempt-{attempt}-node-{index}"
         node.mkdir(parents=True)
         self.fill(node)
@@ -158,9 +159,3 @@ class GangOfProcesses:
                     if any(re.search(pattern, message) for pattern in patterns):
                         return asked["action"]
         return "RestartJobSet"
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

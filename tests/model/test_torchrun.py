@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ import pytest
 
 from model.torchrun import exit_code_of
 from model.train_request import MISTAKE, PREEMPTED
+from tests.free_port import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,14 +42,8 @@ def _agent(program: Path, *options: str, processes: int = 1) -> subprocess.Popen
     )
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def _alone() -> tuple[str, ...]:
-    return ("--nnodes=1", "--node-rank=0", "--master-addr=127.0.0.1", f"--master-port={_free_port()}")
+    return ("--nnodes=1", "--node-rank=0", "--master-addr=127.0.0.1", f"--master-port={free_port()}")
 
 
 @pytest.mark.slow
@@ -85,7 +79,7 @@ def test_a_pod_that_is_asked_to_end_lets_its_rank_save(tmp_path: Path):
 def test_pods_that_follow_one_another_hold_the_stages_of_a_replica(tmp_path: Path):
     program = tmp_path / "rank.py"
     program.write_text("import os\nprint(os.environ['RANK'], os.environ['WORLD_SIZE'])\n")
-    meeting = ("--nnodes=4", "--master-addr=127.0.0.1", f"--master-port={_free_port()}", "--pipeline-nodes=2")
+    meeting = ("--nnodes=4", "--master-addr=127.0.0.1", f"--master-port={free_port()}", "--pipeline-nodes=2")
     agents = [_agent(program, *meeting, f"--node-rank={pod}") for pod in range(4)]
     told = [agent.communicate()[0].decode().split() for agent in agents]
     assert [agent.returncode for agent in agents] == [0] * 4

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ from model.training_errors import (
     TrainingPreemptedError,
 )
 from model.training_lock import only_trainer
+from tests.free_port import free_port
 from tests.model.rank_server import RankFailedError, RankServer
 from tests.model.training_rank import assert_same_artifact, request_of, run_request
 
@@ -54,17 +54,11 @@ def _environment(**more: str) -> dict[str, str]:
     return os.environ | {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"} | more
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def _start(request_file: Path, world_size: int = 1) -> subprocess.Popen[bytes]:
     rank = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1"}
     return subprocess.Popen(
         [sys.executable, "-m", "model.train_worker", str(request_file)],
-        env=_environment(MASTER_PORT=str(_free_port()), **rank),
+        env=_environment(MASTER_PORT=str(free_port()), **rank),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -166,7 +160,7 @@ def test_a_dead_rank_under_torchrun_is_started_again_and_no_bit_is_another(
 
 def _pods(number: int, request_file: Path, *options: str) -> list[subprocess.Popen[bytes]]:
     """A gang of pods of one process, as a cluster starts them."""
-    meeting = [f"--nnodes={number}", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={_free_port()}"]
+    meeting = [f"--nnodes={number}", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={free_port()}"]
     return [
         subprocess.Popen(
             [
