@@ -18,7 +18,7 @@ from flows.summary import together
 from k8s.gang_manifests import gang_manifests, manifest_text
 from k8s.gang_rules import require_sound
 from k8s.pod import WORKSPACE
-from k8s.profile import Profile, ProfileError, load_profile
+from k8s.profile import Profile
 from k8s.request import GangRequest
 
 _TRAINED = "checkpoint"
@@ -28,24 +28,15 @@ _MOST_PODS = 12
 _CHARS_OF_FINGERPRINT = 12
 
 
-def refuse_submitting(profile_name: str) -> None:
-    """ParamsError that nothing can be submitted yet, or that there is no such profile or no cluster in it."""
-    profile = _cluster_profile(profile_name)
-    raise ParamsError(
-        f"--profile {profile.name}: submitting to a cluster is not built yet; add --dry-run to see the plan and the "
-        "manifests, which you may apply yourself, or leave --profile out to run on this machine"
-    )
-
-
-def tell_dry_run(config: PipelineConfig, settings: Settings, profile_name: str, out: Console) -> None:
+def tell_dry_run(config: PipelineConfig, settings: Settings, profile: Profile, out: Console) -> None:
     """Print the plan of the training, where each rank would be, and the manifests as YAML; nothing is started.
 
-    ParamsError if the profile is not known, describes no cluster, or cannot hold the layout: then with the nearest that
+    ParamsError if the profile describes no cluster or cannot hold the layout: then with the nearest that
     it can.
     """
-    profile = _cluster_profile(profile_name)
-    refuse_what_cannot_run(config, settings.workspace, profile_name)
-    plan, hardware = plan_run(config, profile_name)
+    require_cluster(profile)
+    refuse_what_cannot_run(config, settings.workspace, profile)
+    plan, hardware = plan_run(config, profile)
     placement = place_layout(config.pretrain.layout, hardware.devices_per_node)
     request = gang_of(config, profile, placement, recipe_name(config, settings))
     manifests = gang_manifests(profile, request)
@@ -121,14 +112,10 @@ def _span(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _cluster_profile(name: str) -> Profile:
-    try:
-        profile = load_profile(name)
-    except ProfileError as error:
-        raise ParamsError(f"--profile: {error}") from None
+def require_cluster(profile: Profile) -> None:
+    """ParamsError if the profile describes none."""
     if profile.cluster is None:
         raise ParamsError(
-            f"--profile {name}: it describes no cluster; give it a `cluster` section, name another profile, or leave "
-            "--profile out to run on this machine"
+            f"--profile {profile.name}: it describes no cluster; give it a `cluster` section, name another profile, or "
+            "leave --profile out to run on this machine"
         )
-    return profile

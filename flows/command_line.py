@@ -21,10 +21,10 @@ from components.errors import MissingInputError, ParamsError, StarloomError
 from components.lineage import StepRecord, archived_record, published_record, upstream
 from components.settings import Settings
 from flows import summary
-from flows.cluster_plan import refuse_submitting, tell_dry_run
+from flows.cluster_plan import tell_dry_run
 from flows.console import RunView
-from flows.forms import TrainCodeModelRequest
-from flows.plan_run import LOCAL, plan_run, refuse_what_cannot_run, write_page
+from flows.forms import LOCAL, TrainCodeModelRequest
+from flows.plan_run import known_profile, plan_run, refuse_what_cannot_run, write_page
 from flows.plan_tables import plan_tables
 from flows.services import describe_services, prefect_environment, stop_services
 from flows.startup import start_everything
@@ -82,7 +82,9 @@ def run(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Use this in place of pretrain.seed.")] = None,
     promote: Annotated[bool, typer.Option(help="Promote the new version if it is no worse.")] = True,
-    profile: Annotated[str, typer.Option(metavar="NAME", help="Where to train: of k8s/profiles, or a .yaml.")] = LOCAL,
+    profile: Annotated[
+        str, typer.Option(metavar="NAME", help="Where to train: of k8s/profiles, or your own .yaml.")
+    ] = LOCAL,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print plan and manifests; start nothing.")] = False,
 ) -> None:
     """Run the whole pipeline, sources to champion.
@@ -92,14 +94,13 @@ def run(
     from its last checkpoint.
     """
     settings = _enter()
-    request = _request(params, training_steps, seed, promote)
+    request = _request(params, training_steps, seed, promote, profile)
     config = load_config(settings.workspace / params, request.overrides())
+    pool = known_profile(profile, settings.workspace)
     if dry_run:
-        tell_dry_run(config, settings, profile, out)
+        tell_dry_run(config, settings, pool, out)
         return
-    if profile != LOCAL:
-        refuse_submitting(profile)
-    refuse_what_cannot_run(config, settings.workspace)  # told before the services start
+    refuse_what_cannot_run(config, settings.workspace, pool)  # told before the services start
     with out.status("starting the services"):
         start_everything(settings, lambda text: None)
     os.environ.setdefault(
@@ -125,8 +126,9 @@ def plan(
     Memory of each device, time of a step, days, cost and carbon on a pool of devices, and the layouts that would fit.
     Nothing is started. Ends with code 1 when the layout of the parameter file cannot be had there.
     """
-    config = load_config(Settings.from_environment().workspace / params)
-    planned, hardware = plan_run(config, pool)
+    workspace = Settings.from_environment().workspace
+    config = load_config(workspace / params)
+    planned, hardware = plan_run(config, known_profile(pool, workspace, "--pool"))
     out.print(plan_tables(planned, hardware))
     if html is not None:
         write_page(planned, hardware, config, html)
@@ -332,16 +334,21 @@ def _say(text: str) -> None:
     out.print(text, markup=False, soft_wrap=True)
 
 
-def _request(params: Path, training_steps: int | None, seed: int | None, promote: bool) -> TrainCodeModelRequest:
+def _request(
+    params: Path, training_steps: int | None, seed: int | None, promote: bool, profile: str
+) -> TrainCodeModelRequest:
     try:
         return TrainCodeModelRequest(
-            params_file=str(params), training_steps=training_steps, seed=seed, promote_if_better=promote
+            params_file=str(params),
+            training_steps=training_steps,
+            seed=seed,
+            promote_if_better=promote,
+            profile=profile,
         )
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        option = {"params_file": "--params", "training_steps": "--training-steps", "seed": "--seed"}[
-            str(fault["loc"][0])
-        ]
+        name = str(fault["loc"][0])
+        option = {"params_file": "--params"}.get(name, f"--{name.replace('_', '-')}")
         raise ParamsError(f"{option} {fault['input']!r} cannot be used: {str(fault['msg']).lower()}") from None
 
 

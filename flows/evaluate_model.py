@@ -14,5 +14,5 @@ _AS_THE_FILE_SAYS = EvaluateModelRequest()
 @flow
 def evaluate_model(request: EvaluateModelRequest = _AS_THE_FILE_SAYS) -> StepRecord:
     """Evaluate the bundle in the workspace on the held-out files and the problems; reuse a report that is there."""
-    with open_run("evaluate_model", request.params_file) as run:
+    with open_run("evaluate_model", request.params_file, profile=request.profile) as run:
         return materialize_last(step_named("evaluate_model"), run)

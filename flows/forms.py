@@ -18,6 +18,20 @@ ParamsFile = Annotated[
 ]
 """No part may begin with a dot: a path can neither be absolute nor leave the workspace."""
 
+LOCAL = "local"
+"""The profile of runs on this machine."""
+
+ProfileName = Annotated[
+    str,
+    Field(
+        title="Profile",
+        description="Where to train: a profile that comes with starloom, for example kind-cpu, or a .yaml file of the "
+        "workspace. local: on the machine of the run itself.",
+        pattern=r"^([a-z0-9][a-z0-9-]*|[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*\.yaml)$",
+        max_length=255,
+    ),
+]
+
 
 class FlowRequest(BaseModel):
     """The base of every request: frozen, nothing unknown."""
@@ -45,6 +59,7 @@ class TrainCodeModelRequest(FlowRequest):
         ge=0,
         le=2**31 - 1,
     )
+    profile: ProfileName = LOCAL
     promote_if_better: bool = Field(
         default=True,
         title="Promote if better",
@@ -61,6 +76,7 @@ class EvaluateModelRequest(FlowRequest):
     """Ask for an evaluation of the bundle that stands in the workspace."""
 
     params_file: ParamsFile = "params.yaml"
+    profile: ProfileName = LOCAL
 
 
 class PromoteModelRequest(FlowRequest):

@@ -21,11 +21,11 @@ from components.errors import PreemptedError, StarloomError
 from components.lineage import StepRecord, published_record, send_records
 from components.run_step import find_published
 from components.step import Needs, Step
+from flows.job_place import start_job
 from flows.plan_run import cost_environment
 from flows.progress_page import ProgressPage
 from flows.run_context import RunContext
 from k8s.failure_rules import PREEMPTED_EXIT_CODE
-from k8s.local_launcher import launch
 from k8s.request import Failed, JobOutcome, JobRequest, Succeeded
 
 P = ParamSpec("P")
@@ -107,13 +107,13 @@ def _run_in_process(step: Step, run: RunContext, log: "logging.LoggerAdapter[Any
         command=(sys.executable, "-m", "components", step.name, "--params", run.params_file, *overrides),
         working_dir=run.settings.workspace,
         environment=run.settings.environment()
-        | cost_environment()
+        | cost_environment(run.profile)
         | {"STARLOOM_EVENTS": "json", "PYTHONUNBUFFERED": "1"},
         gpus=_GPUS[step.needs],
     )
     told: StarloomError | None = None
     page = ProgressPage(step.name) if step.tracked else None
-    with launch(request) as job:
+    with start_job(step, request, run) as job:
         for line in job.lines():
             event = _event(line)
             if event is None:

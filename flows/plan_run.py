@@ -14,13 +14,18 @@ from components.settings import DEVICE_COSTS_VARIABLE
 from components.training.start_model import require_fitting_start
 from k8s.profile import Profile, ProfileError, load_profile
 
-LOCAL = "local"
-"""The profile of runs on this machine."""
+
+def known_profile(name_or_path: str, workspace: Path, option: str = "--profile") -> Profile:
+    """The profile of that name, or the .yaml file relative to the workspace; ParamsError says what is wrong with it."""
+    is_file = name_or_path.endswith((".yaml", ".yml"))
+    try:
+        return load_profile(str(workspace / name_or_path) if is_file else name_or_path)
+    except ProfileError as error:
+        raise ParamsError(f"{option}: {error}") from None
 
 
-def plan_run(config: PipelineConfig, pool: str) -> tuple[PoolPlan, Hardware]:
-    """The plan of the training on the pool; ParamsError for a pool that is not known."""
-    profile = _profile(pool)
+def plan_run(config: PipelineConfig, profile: Profile) -> tuple[PoolPlan, Hardware]:
+    """The plan of the training on the pool."""
     ranks = config.pretrain.layout.world_size
     hardware = hardware_of(profile, ranks)
     devices = ranks if profile.devices_per_node is None else hardware.num_devices
@@ -53,25 +58,25 @@ def hardware_of(profile: Profile, ranks: int) -> Hardware:
     )
 
 
-def refuse_what_cannot_run(config: PipelineConfig, workspace: Path, pool: str = LOCAL) -> None:
+def refuse_what_cannot_run(config: PipelineConfig, workspace: Path, profile: Profile) -> None:
     """Say before anything is run what would stop the training after hours of work on the corpus.
 
     ParamsError if the plan says that it does not fit the pool, with the nearest layout that does, or if the model that
     it starts from is another network; SourceError if that is not there.
     """
     require_fitting_start(config.pretrain, config.model, config.train_tokenizer.vocab_size, workspace)
-    plan, _ = plan_run(config, pool)
+    plan, _ = plan_run(config, profile)
     if plan.asked.refusals:
         mend = f"the nearest that fits is {plan.nearest.name}" if plan.nearest else "no layout of the pool fits"
         raise ParamsError(
-            f"pretrain.layout cannot run on {pool}: {'; '.join(plan.asked.refusals)}; {mend}; "
+            f"pretrain.layout cannot run on {profile.name}: {'; '.join(plan.asked.refusals)}; {mend}; "
             "`starloom plan` tells more"
         )
 
 
-def cost_environment(pool: str = LOCAL) -> dict[str, str]:
+def cost_environment(profile: Profile) -> dict[str, str]:
     """Tells a step what a device-hour of the pool costs, for its record."""
-    return {DEVICE_COSTS_VARIABLE: _costs_of(_profile(pool)).model_dump_json()}
+    return {DEVICE_COSTS_VARIABLE: _costs_of(profile).model_dump_json()}
 
 
 def write_page(plan: PoolPlan, hardware: Hardware, config: PipelineConfig, path: Path) -> None:
@@ -84,13 +89,6 @@ def write_page(plan: PoolPlan, hardware: Hardware, config: PipelineConfig, path:
         path.write_text(plan_page(plan, hardware, works, drawn), encoding="utf-8")
     except OSError as error:
         raise ParamsError(f"--html {path} cannot be written: {error.strerror}") from None
-
-
-def _profile(pool: str) -> Profile:
-    try:
-        return load_profile(pool)
-    except ProfileError as error:
-        raise ParamsError(f"--pool: {error}") from None
 
 
 def _costs_of(profile: Profile) -> DeviceCosts:

@@ -15,6 +15,9 @@ from components.config import PipelineConfig, load_config
 from components.errors import StarloomError
 from components.settings import Settings
 from components.workspace import exclusive
+from flows.forms import LOCAL
+from flows.plan_run import known_profile
+from k8s.profile import Profile
 
 StepListener = Callable[[str, dict[str, Any]], None]
 """Hears a step's name and one of its events, see `components/event_stream.py`; also "started" and "reused"."""
@@ -46,6 +49,8 @@ class RunContext:
     config: PipelineConfig
     """The parameter file with the overrides applied."""
     settings: Settings
+    profile: Profile
+    """Where it trains."""
     hear: StepListener
 
 
@@ -60,11 +65,14 @@ def open_workspace(purpose: str) -> Generator[Settings]:
 
 
 @contextmanager
-def open_run(purpose: str, params_file: str, overrides: tuple[str, ...] = ()) -> Generator[RunContext]:
+def open_run(
+    purpose: str, params_file: str, overrides: tuple[str, ...] = (), profile: str = LOCAL
+) -> Generator[RunContext]:
     """Hold the workspace with its parameters read; ParamsError comes before anything is run."""
     with open_workspace(purpose) as settings:
         config = load_config(settings.workspace / params_file, overrides)
-        yield RunContext(params_file, overrides, config, settings, _listener.get())
+        known = known_profile(profile, settings.workspace)
+        yield RunContext(params_file, overrides, config, settings, known, _listener.get())
 
 
 class _OneSentence(logging.Filter):

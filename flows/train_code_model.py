@@ -36,8 +36,8 @@ def train_code_model(request: TrainCodeModelRequest = _AS_THE_FILE_SAYS) -> Trai
 
     Steps whose recipe and bytes are unchanged are reused. One run at a time holds the workspace.
     """
-    with open_run("train_code_model", request.params_file, request.overrides()) as run:
-        refuse_what_cannot_run(run.config, run.settings.workspace)
+    with open_run("train_code_model", request.params_file, request.overrides(), request.profile) as run:
+        refuse_what_cannot_run(run.config, run.settings.workspace, run.profile)
         corpus = materialize("dataset_card", run)
         data_version = act("record_data_version", record_data_version, run.config, run.settings)
         records = materialize("eval_report", run, made=corpus)

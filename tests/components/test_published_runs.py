@@ -9,6 +9,7 @@ from transformers import BertConfig, BertModel
 from components.config import PipelineConfig, load_config
 from components.corpus.quality_presets import STARCODER2_MAX_BYTES, STARCODER_MAX_BYTES, preset_of
 from flows.plan_run import plan_run
+from k8s.profile import load_profile
 from model.encoder import Encoder
 from model.model_size import parameter_count
 from model.transformer import parameter_shapes
@@ -62,7 +63,7 @@ def test_a_run_trains_the_published_model_as_long_as_published(runs: dict[str, P
 def test_a_layout_divides_the_model_and_fits_the_pool_that_starcoder_was_trained_on(
     runs: dict[str, PipelineConfig], name: str
 ) -> None:
-    plan, _ = plan_run(runs[name], "a100-64x8")
+    plan, _ = plan_run(runs[name], load_profile("a100-64x8"))
     assert plan.asked.refusals == ()
 
 

@@ -99,7 +99,6 @@ def test_the_small_run_fits_a_cluster_of_processors(workspace: Path, capsys: pyt
         (("--profile", "nonsense"), "--profile: there is no profile nonsense; there are a100-64x8"),
         (("--profile", "local", "--dry-run"), "--profile local: it describes no cluster; give it a `cluster` section"),
         (("--dry-run",), "--profile local: it describes no cluster; give it a `cluster` section"),
-        (("--profile", "h100-8x8"), "--profile h100-8x8: submitting to a cluster is not built yet; add --dry-run"),
         (
             ("--profile", "h100-8x8", "--dry-run", "--params", REFERENCE),
             "pretrain.layout cannot run on h100-8x8: tensor 4 x pipeline 4 x data 32 takes 512 devices, h100-8x8 has "

@@ -66,8 +66,8 @@ def exit_code(*arguments: str) -> int:
 
 def test_the_small_run_fits_this_machine(params_of: ParamsOf) -> None:
     config = load_config(params_of())
-    refuse_what_cannot_run(config, ROOT)
-    plan, hardware = plan_run(config, "local")
+    refuse_what_cannot_run(config, ROOT, load_profile("local"))
+    plan, hardware = plan_run(config, load_profile("local"))
     assert plan.asked.refusals == ()
     assert hardware.num_devices == config.pretrain.layout.world_size
 
@@ -129,7 +129,7 @@ def test_a_run_whose_layout_does_not_divide_is_refused(params_of: ParamsOf) -> N
     with pytest.raises(
         ParamsError, match=r"pipeline 4 has more stages than model\.num_layers 3; the nearest that fits"
     ):
-        refuse_what_cannot_run(config, ROOT)
+        refuse_what_cannot_run(config, ROOT, load_profile("local"))
 
 
 def test_a_device_that_nobody_knows_is_named(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_device_that_nobody_knows_is_named(tmp_path: Path) -> None:
 
 
 def test_what_a_device_hour_costs_reaches_a_step(tmp_path: Path) -> None:
-    told = cost_environment("a100-64x8")
+    told = cost_environment(load_profile("a100-64x8"))
     settings = Settings.from_environment({"STARLOOM_WORKSPACE": str(tmp_path), **told})
     assert settings.device_costs == DeviceCosts(
         pool="a100-64x8",
