@@ -151,7 +151,7 @@ STEPS: tuple[Step, ...] = (
         reads_sources=True,
         resumable=True,
         tracked=True,
-        keeps_checkpoints=True,
+        has_ranks=True,
     ),
     Step(
         name="export_weights",

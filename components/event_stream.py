@@ -3,8 +3,9 @@
 The reports are those of `model/event_stream.py`; the last line of a step is its record or its error.
 """
 
+import json
 import time
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,6 +22,17 @@ class Published(BaseModel):
 
     event: Literal["record"] = "record"
     record: StepRecord
+
+
+def event_of(line: str) -> dict[str, Any] | None:
+    """The event that a line tells; None for a line that is only text."""
+    if not line.startswith("{"):
+        return None
+    try:
+        event: Any = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
 
 
 class StepEvents(EventWriter):

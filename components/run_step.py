@@ -168,11 +168,15 @@ def _runner_of(settings: Settings) -> AbstractContextManager[None]:
 
 
 def call_step(
-    step: Step, config: PipelineConfig, inputs: Mapping[str, Path], out: Path, **places: Path | str | None
+    step: Step,
+    config: PipelineConfig,
+    inputs: Mapping[str, Path],
+    out: Path,
+    **places: Path | str | tuple[str, ...] | None,
 ) -> BaseModel:
     """Import the step's module and run it: no record, no publication.
 
-    `places` are its workspace, work_dir or checkpoint_store, if it has them.
+    `places` are its workspace, work_dir, checkpoint_store or ranks, if it has them.
     """
     sections = {name: getattr(config, name) for name in step.sections}
     run = importlib.import_module(step.module).run
@@ -181,14 +185,15 @@ def call_step(
 
 def _call(step: Step, config: PipelineConfig, settings: Settings, out: Path, work_dir: Path) -> BaseModel:
     inputs = {name: settings.artifacts_dir / name for name in step.inputs}
-    places: dict[str, Path | str | None] = {}
+    places: dict[str, Path | str | tuple[str, ...] | None] = {}
     if step.reads_sources:
         places["workspace"] = settings.workspace
     if step.resumable:
         work_dir.mkdir(parents=True, exist_ok=True)
         places["work_dir"] = work_dir
-    if step.keeps_checkpoints:
+    if step.has_ranks:
         places["checkpoint_store"] = settings.checkpoint_store
+        places["ranks"] = settings.ranks
     return call_step(step, config, inputs, out, **places)
 
 

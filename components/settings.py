@@ -14,6 +14,8 @@ STARLOOM_IMAGE_DIGEST   digest of the container image, recorded as provenance wh
 STARLOOM_DEVICE_COSTS   what a device-hour of the pool takes, as JSON, for the record of a training (set by launchers)
 STARLOOM_CHECKPOINT_STORE
                         where a training keeps its checkpoints beside the disk, s3://bucket/prefix (default: none)
+STARLOOM_RANKS          who runs the ranks of a training, a command as a JSON list; see `model/launcher.py` (set by
+                        launchers; default: the step itself, on its machine)
 STARLOOM_RECORD_STORE   where records are kept beside the workspace, for all workspaces that name it: a path or
                         s3://bucket/prefix (default: none)
 STARLOOM_S3_ENCRYPTION  what S3 shall encrypt objects of the record store with: AES256, aws:kms or aws:kms:KEY
@@ -65,6 +67,8 @@ Port = Annotated[int, Field(ge=1024, le=65_535)]
 
 DEVICE_COSTS_VARIABLE = "STARLOOM_DEVICE_COSTS"
 RECORD_STORE_VARIABLE = "STARLOOM_RECORD_STORE"
+RANKS_VARIABLE = "STARLOOM_RANKS"
+CHECKPOINT_STORE_VARIABLE = "STARLOOM_CHECKPOINT_STORE"
 DATABASE_VARIABLE = "STARLOOM_DATABASE_URL"
 
 _VARIABLES = {
@@ -77,7 +81,8 @@ _VARIABLES = {
     "workers": "STARLOOM_WORKERS",
     "image_digest": "STARLOOM_IMAGE_DIGEST",
     "device_costs": DEVICE_COSTS_VARIABLE,
-    "checkpoint_store": "STARLOOM_CHECKPOINT_STORE",
+    "checkpoint_store": CHECKPOINT_STORE_VARIABLE,
+    "ranks": RANKS_VARIABLE,
     "record_store": RECORD_STORE_VARIABLE,
     "s3_encryption": "STARLOOM_S3_ENCRYPTION",
     "database_url": DATABASE_VARIABLE,
@@ -99,6 +104,7 @@ class Settings(BaseModel):
     image_digest: str | None = None
     device_costs: DeviceCosts | None = None
     checkpoint_store: CheckpointStoreUrl | None = None
+    ranks: tuple[str, ...] = ()
     record_store: Annotated[str, AfterValidator(_require_place)] | None = None
     s3_encryption: Annotated[str, AfterValidator(_require_encryption)] | None = None
     database_url: Annotated[SecretStr, AfterValidator(_require_database)] | None = None
@@ -110,8 +116,9 @@ class Settings(BaseModel):
         given: dict[str, Any] = {
             name: source[variable] for name, variable in _VARIABLES.items() if source.get(variable)
         }
-        if "device_costs" in given:
-            given["device_costs"] = _object_of(given["device_costs"])
+        for name in ("device_costs", "ranks"):
+            if name in given:
+                given[name] = _object_of(given[name])
         given["workspace"] = str(Path(given.get("workspace", Path.cwd())).resolve())
         try:
             return cls.model_validate(given)
@@ -127,8 +134,9 @@ class Settings(BaseModel):
         """The variables that give a child process these settings, but the database: that is the servers' alone."""
         values = self.model_dump(mode="json", exclude_none=True, exclude={"database_url"})
         return {
-            _VARIABLES[name]: json.dumps(value) if isinstance(value, dict) else str(value)
+            _VARIABLES[name]: json.dumps(value) if isinstance(value, dict | list) else str(value)
             for name, value in values.items()
+            if value != []
         }
 
     @property

@@ -19,7 +19,7 @@ class Step:
     its result depends on. `reads_sources` marks a step that reads from outside the artifacts: its module also has
     `resolve_sources(config, workspace) -> dict[str, str]`, the digest of each source's bytes, which enters the
     fingerprint. A `resumable` step finds its working directory again after it was killed. A `tracked` step has a run
-    in MLflow. One that `keeps_checkpoints` is told the store of the settings that they may go to.
+    in MLflow. One that `has_ranks` is told by whom they are started, and the store that their checkpoints may go to.
     """
 
     name: str
@@ -31,4 +31,4 @@ class Step:
     reads_sources: bool = False
     resumable: bool = False
     tracked: bool = False
-    keeps_checkpoints: bool = False
+    has_ranks: bool = False

@@ -38,18 +38,18 @@ def tell_dry_run(config: PipelineConfig, settings: Settings, profile: Profile, o
     refuse_what_cannot_run(config, settings.workspace, profile)
     plan, hardware = plan_run(config, profile)
     placement = place_layout(config.pretrain.layout, hardware.devices_per_node)
-    request = gang_of(config, profile, placement, recipe_name(config, settings))
+    request = gang_of(config.pretrain.threads_per_process, profile, placement, recipe_name(config, settings))
     manifests = gang_manifests(profile, request)
     require_sound(manifests)
     out.print(together(plan_tables(plan, hardware), placement_table(placement, profile)))
     print(f"\n{manifest_text(manifests)}", end="")  # as it is: to be piped, never folded
 
 
-def gang_of(config: PipelineConfig, profile: Profile, placement: Placement, name: str) -> GangRequest:
-    """What the cluster is asked for: the training of `config`, as `placement` deals it out."""
+def gang_of(threads_per_process: int, profile: Profile, placement: Placement, name: str) -> GangRequest:
+    """What the cluster is asked for: a training as `placement` deals it out, its request in the workspace."""
     storage = profile.cluster.storage if profile.cluster else None
     environment = {
-        "OMP_NUM_THREADS": str(config.pretrain.threads_per_process),
+        "OMP_NUM_THREADS": str(threads_per_process),
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what torch's deterministic algorithms ask for on a GPU
         "PYTHONSAFEPATH": "1",  # what lies in the working directory is data, never a module
     }

@@ -28,6 +28,7 @@ from flows.plan_run import known_profile, plan_run, refuse_what_cannot_run, writ
 from flows.plan_tables import plan_tables
 from flows.services import describe_services, prefect_environment, stop_services
 from flows.startup import start_everything
+from k8s.profile import Profile
 
 EPILOG = (
     "Exit codes: 0 done; 1 a condition was not met, or a fault of starloom's own (then with a traceback); "
@@ -101,6 +102,7 @@ def run(
         tell_dry_run(config, settings, pool, out)
         return
     refuse_what_cannot_run(config, settings.workspace, pool)  # told before the services start
+    _refuse_unready_cluster(config, settings, pool)
     with out.status("starting the services"):
         start_everything(settings, lambda text: None)
     os.environ.setdefault(
@@ -350,6 +352,13 @@ def _request(
         name = str(fault["loc"][0])
         option = {"params_file": "--params"}.get(name, f"--{name.replace('_', '-')}")
         raise ParamsError(f"{option} {fault['input']!r} cannot be used: {str(fault['msg']).lower()}") from None
+
+
+def _refuse_unready_cluster(config: PipelineConfig, settings: Settings, profile: Profile) -> None:
+    if profile.cluster is not None:
+        from flows.cluster_run import refuse_unready_cluster  # noqa: PLC0415 - the client costs a second
+
+        refuse_unready_cluster(config, settings, profile)
 
 
 def _published(artifact: str, settings: Settings) -> StepRecord:

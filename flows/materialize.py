@@ -5,7 +5,6 @@ step that is not made runs in a process of its own, so that its memory, its thre
 records travel between tasks, never data.
 """
 
-import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -18,9 +17,11 @@ from prefect.client.schemas.objects import State, TaskRun
 from components import errors
 from components.catalog import steps_toward
 from components.errors import PreemptedError, StarloomError
+from components.event_stream import event_of
 from components.lineage import StepRecord, published_record, send_records
 from components.run_step import find_published
 from components.step import Needs, Step
+from flows.cluster_run import environment_on_cluster
 from flows.job_place import start_job
 from flows.plan_run import cost_environment
 from flows.progress_page import ProgressPage
@@ -108,14 +109,15 @@ def _run_in_process(step: Step, run: RunContext, log: "logging.LoggerAdapter[Any
         working_dir=run.settings.workspace,
         environment=run.settings.environment()
         | cost_environment(run.profile)
-        | {"STARLOOM_EVENTS": "json", "PYTHONUNBUFFERED": "1"},
+        | {"STARLOOM_EVENTS": "json", "PYTHONUNBUFFERED": "1"}
+        | environment_on_cluster(step, run),
         gpus=_GPUS[step.needs],
     )
     told: StarloomError | None = None
     page = ProgressPage(step.name) if step.tracked else None
     with start_job(step, request, run) as job:
         for line in job.lines():
-            event = _event(line)
+            event = event_of(line)
             if event is None:
                 log.info(line)
                 continue
@@ -129,17 +131,6 @@ def _run_in_process(step: Step, run: RunContext, log: "logging.LoggerAdapter[Any
         outcome = job.outcome()
     if not isinstance(outcome, Succeeded):
         raise told or failure_of(step, outcome)
-
-
-def _event(line: str) -> dict[str, Any] | None:
-    """The event that a line tells; None for a line that is only text."""
-    if not line.startswith("{"):
-        return None
-    try:
-        event: Any = json.loads(line)
-    except ValueError:
-        return None
-    return event if isinstance(event, dict) and "event" in event else None
 
 
 def failure_of(step: Step, outcome: JobOutcome) -> Exception:

@@ -49,6 +49,8 @@ class RunContext:
     config: PipelineConfig
     """The parameter file with the overrides applied."""
     settings: Settings
+    profile_name: str
+    """As it was asked for: a name, or a file of the workspace."""
     profile: Profile
     """Where it trains."""
     hear: StepListener
@@ -72,7 +74,7 @@ def open_run(
     with open_workspace(purpose) as settings:
         config = load_config(settings.workspace / params_file, overrides)
         known = known_profile(profile, settings.workspace)
-        yield RunContext(params_file, overrides, config, settings, known, _listener.get())
+        yield RunContext(params_file, overrides, config, settings, profile, known, _listener.get())
 
 
 class _OneSentence(logging.Filter):

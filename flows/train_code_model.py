@@ -10,6 +10,7 @@ from components.registry.promote_model import promote_model
 from components.registry.promotion import PromotionDecision
 from components.registry.register_model import register_model
 from components.versioning import DataVersion, record_data_version
+from flows.cluster_run import refuse_unready_cluster
 from flows.forms import TrainCodeModelRequest
 from flows.materialize import act, materialize
 from flows.plan_run import refuse_what_cannot_run
@@ -38,6 +39,7 @@ def train_code_model(request: TrainCodeModelRequest = _AS_THE_FILE_SAYS) -> Trai
     """
     with open_run("train_code_model", request.params_file, request.overrides(), request.profile) as run:
         refuse_what_cannot_run(run.config, run.settings.workspace, run.profile)
+        refuse_unready_cluster(run.config, run.settings, run.profile)
         corpus = materialize("dataset_card", run)
         data_version = act("record_data_version", record_data_version, run.config, run.settings)
         records = materialize("eval_report", run, made=corpus)

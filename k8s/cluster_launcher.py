@@ -92,8 +92,8 @@ class Connection:
             failures += 1
 
 
-def connect(kubeconfig: Path | None, *, patience_seconds: float = 300.0) -> Connection:
-    """To the current context of a kubeconfig; None inside a pod, whose service account then asks.
+def connect(kubeconfig: Path | None, context: str | None = None, *, patience_seconds: float = 300.0) -> Connection:
+    """To a context of a kubeconfig, by default the current; None inside a pod, whose service account then asks.
 
     ClusterError if there is no such configuration.
     """
@@ -102,7 +102,7 @@ def connect(kubeconfig: Path | None, *, patience_seconds: float = 300.0) -> Conn
         if kubeconfig is None:
             config.load_incluster_config(client_configuration=settings)
         else:
-            config.load_kube_config(str(kubeconfig), client_configuration=settings, persist_config=False)
+            config.load_kube_config(str(kubeconfig), context, settings, persist_config=False)
     except config.ConfigException as error:
         where = "inside this pod" if kubeconfig is None else str(kubeconfig)
         raise ClusterError(f"no cluster is known {where}: {error}; give a kubeconfig") from None
@@ -116,19 +116,23 @@ def submit(connection: Connection, profile: Profile, request: GangRequest) -> "G
     GangError and ManifestError before anything is sent; ClusterError if the cluster refuses, or has another gang of
     that name.
     """
-    manifests = gang_manifests(profile, request)
-    require_sound(manifests)
-    manifests = [_signed(manifest) for manifest in manifests]
-    grace_seconds = profile.cluster.grace_seconds if profile.cluster else 0
-    gang = Gang(connection, manifests, grace_seconds)
+    gang = gang_named(connection, profile, request)
     there = gang.observed()
     if there is not None:
-        _require_same(there, manifests[-1])
+        _require_same(there, gang.manifests[-1])
         if not isinstance(outcome_of(there, ()), Succeeded | None):
             gang.remove()
-    for manifest in manifests:
+    for manifest in gang.manifests:
         gang.was_adopted = not _create(connection, manifest)
     return gang
+
+
+def gang_named(connection: Connection, profile: Profile, request: GangRequest) -> "Gang":
+    """The gang as it would be submitted, there or not. GangError and ManifestError; the cluster is not asked."""
+    manifests = gang_manifests(profile, request)
+    require_sound(manifests)
+    grace_seconds = profile.cluster.grace_seconds if profile.cluster else 0
+    return Gang(connection, [_signed(manifest) for manifest in manifests], grace_seconds)
 
 
 def _signed(manifest: Manifest) -> Manifest:
@@ -228,7 +232,8 @@ class Gang:
 
     def __init__(self, connection: Connection, manifests: list[Manifest], grace_seconds: int) -> None:
         self._connection = connection
-        self._manifests = manifests
+        self.manifests = manifests
+        """What is submitted, in that order."""
         self._grace_seconds = grace_seconds
         self._is_cancelled = False
         self.was_adopted = False
@@ -243,6 +248,11 @@ class Gang:
     def observed(self) -> Manifest | None:
         """The JobSet or Job as the cluster has it; None if it is gone."""
         return _read(self._connection, self.kind, self.name, self.namespace)
+
+    def is_kept(self) -> bool:
+        """Whether it is at work or has succeeded: then `submit` goes on with it."""
+        there = self.observed()
+        return there is not None and isinstance(outcome_of(there, ()), Succeeded | None)
 
     def follow(
         self,
@@ -330,10 +340,10 @@ class Gang:
     def remove(self) -> None:
         """Delete all that `submit` made, running or not; returns when it is gone. ClusterError if it stays."""
         deadline = time.monotonic() + self._grace_seconds + _BEYOND_GRACE_SECONDS
-        for manifest in reversed(self._manifests):
+        for manifest in reversed(self.manifests):
             _delete(self._connection, manifest)
         polls = 0
-        while any(self._is_there(manifest) for manifest in self._manifests):
+        while any(self._is_there(manifest) for manifest in self.manifests):
             if time.monotonic() > deadline:
                 raise ClusterError(
                     f"{self.kind} {self.name} is deleted but stays; see what holds it: kubectl -n {self.namespace} "

@@ -124,6 +124,15 @@ class IndexedJobGang(_Section):
     kind: Literal["indexed_job"]
 
 
+class Shrink(_Section):
+    """Going on with fewer nodes when lost ones do not come back."""
+
+    after_seconds: Count
+    """That pods wait for a node; time in the queue does not count."""
+    min_nodes: Count
+    """With fewer it waits on."""
+
+
 class Storage(_Section):
     """What outlives a pod."""
 
@@ -152,6 +161,8 @@ class Limits(_Section):
 class Cluster(_Section):
     """A Kubernetes cluster as we use it."""
 
+    context: str | None
+    """Of the kubeconfig; None is the current one, and in a pod of the cluster its own account."""
     namespace: Name
     service_account: Name
     """That pods run as; they get no token of it."""
@@ -162,9 +173,16 @@ class Cluster(_Section):
     """Of the pods, for the scheduler and the kubelet."""
     queue: Queue | None
     gang: JobSetGang | IndexedJobGang = Field(discriminator="kind")
+    shrink: Shrink | None
+    """None waits for nodes as long as it takes."""
     storage: Storage
     limits: Limits
     grace_seconds: Annotated[int, Field(ge=30)]
     """From the request to end until the kill: for the step at work, its checkpoint, and the upload."""
     ttl_seconds: Annotated[int, Field(ge=0)]
     """How long what is finished can be looked at."""
+
+    @property
+    def has_placeholder_image(self) -> bool:
+        """Whether nobody has put the digest of an image there yet."""
+        return self.image.endswith("0" * 64)

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +51,11 @@ class _Exit:
     code: int
 
 
-def train(request: TrainRequest) -> TrainResult:
+def train(request: TrainRequest, stand_in: Sequence[str] = ()) -> TrainResult:
     """Run the request to its last step, from its last checkpoint if `work_dir` holds one.
+
+    With a `stand_in`, a command, the ranks run elsewhere: it gets the arguments of a rank and behaves as one that
+    speaks for all of them, in reports, signals and exit code.
 
     Reports go to the current sink. TrainingFailedError if a rank fails, with the last lines of its standard error, if
     the token shards are damaged or if another training is at work in `work_dir`; LayoutError if the layout does not fit
@@ -63,8 +66,11 @@ def train(request: TrainRequest) -> TrainResult:
     _require_fitting(request)
     with writing_to(request.work_dir):
         request.work_dir.mkdir(parents=True, exist_ok=True)
-    with only_trainer(request.work_dir):
-        _run_ranks(request)
+    if stand_in:  # whoever has rank 0 holds the directory
+        _run_elsewhere(request, stand_in)
+    else:
+        with only_trainer(request.work_dir):
+            _run_ranks(request)
     return _result(request.out)
 
 
@@ -77,13 +83,21 @@ def _require_fitting(request: TrainRequest) -> None:
 
 
 def _run_ranks(request: TrainRequest) -> None:
-    request_file = request.work_dir / "request.json"
-    write_durably(request_file, request.model_dump_json(indent=2).encode() + b"\n")
+    # -P: what lies in the current directory is data, never a module.
+    command = _command((sys.executable, "-P", "-m", "model.train_worker"), request)
     with _reserved_port() as port, _Gang(request.pretrain.layout.world_size) as gang, gang.stopping_at_sigterm():
         for rank in range(gang.size):
-            gang.start(rank, _command(request_file), _environment(request, rank, port), _last_words(request, rank))
+            gang.start(rank, command, _environment(request, rank, port), _last_words(request, rank))
         gang.follow()
         gang.require_success([_last_words(request, rank) for rank in range(gang.size)])
+
+
+def _run_elsewhere(request: TrainRequest, stand_in: Sequence[str]) -> None:
+    last_words = _last_words(request, 0)
+    with _Gang(1) as gang, gang.stopping_at_sigterm():
+        gang.start(0, _command(stand_in, request), dict(os.environ), last_words)
+        gang.follow()
+        gang.require_success([last_words])
 
 
 class _Gang:
@@ -218,9 +232,10 @@ def _obituary(ended: _Exit, size: int, last_words: Path) -> str:
     return "\n".join([sentence, *lines])
 
 
-def _command(request_file: Path) -> list[str]:
-    # -P: what lies in the current directory is data, never a module.
-    return [sys.executable, "-P", "-m", "model.train_worker", str(request_file), "--parent", str(os.getpid())]
+def _command(program: Sequence[str], request: TrainRequest) -> list[str]:
+    request_file = request.work_dir / "request.json"
+    write_durably(request_file, request.model_dump_json(indent=2).encode() + b"\n")
+    return [*program, str(request_file), "--parent", str(os.getpid())]
 
 
 def _environment(request: TrainRequest, rank: int, port: int) -> dict[str, str]:

@@ -4,6 +4,7 @@ The loop itself, its processes and its checkpoints are the model's own; a killed
 `work_dir`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from components.errors import ParamsError, PreemptedError, TrainingError
@@ -54,10 +55,12 @@ def run(
     out: Path,
     work_dir: Path,
     checkpoint_store: str | None = None,
+    ranks: Sequence[str] = (),
 ) -> PretrainSummary:
     """Train to the last step, from the last checkpoint in `work_dir` or the store if there is one, and write `out`.
 
-    `checkpoint_store` is an `s3://bucket/prefix` where checkpoints are kept too, and changes nothing of the result.
+    `checkpoint_store` is an `s3://bucket/prefix` where checkpoints are kept too, `ranks` a command that runs the ranks
+    elsewhere, see `model.launcher`; neither changes anything of the result.
     ParamsError if the blend does not fit the sources or the model to begin with does not fit the parameters;
     SourceError if that is not there; TrainingError if a process fails, if the loss is not finite, if the store cannot
     be used, or if the shards do not fill a window; PreemptedError if the run was asked to stop.
@@ -80,7 +83,7 @@ def run(
         require_fitting_start(config, model, shards.vocab_size, workspace)
         windows = windows_of(shards, "train", model.context_length_tokens)
         blend = SourceBlend(weights_of(config.blend, windows))
-        result = train(request)
+        result = train(request, ranks)
     except BlendError as error:
         raise ParamsError(str(error)) from error
     except TrainingPreemptedError as error:

@@ -22,7 +22,7 @@ def test_a_step_is_one_plain_function_with_the_artifacts_as_keywords(step: Step)
     expected = {*step.inputs, *step.sections, "out"}
     expected |= {"workspace"} if step.reads_sources else set()
     expected |= {"work_dir"} if step.resumable else set()
-    expected |= {"checkpoint_store"} if step.keeps_checkpoints else set()
+    expected |= {"checkpoint_store", "ranks"} if step.has_ranks else set()
     parameters = inspect.signature(module.run).parameters.values()
     assert {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY} == expected
     assert issubclass(inspect.signature(module.run).return_annotation, Summary)

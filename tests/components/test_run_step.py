@@ -84,16 +84,16 @@ def make_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeStep:
     return make
 
 
-def test_a_step_that_keeps_checkpoints_gets_the_store_which_is_no_part_of_its_fingerprint(
+def test_a_step_with_ranks_is_told_who_starts_them_and_the_store_which_are_no_part_of_its_fingerprint(
     make_step: MakeStep, config: PipelineConfig, settings: Settings, tmp_path: Path
 ) -> None:
-    step = replace(
-        make_step("keeps", before="(workspace / 'told.txt').write_text(checkpoint_store)"), keeps_checkpoints=True
-    )
+    told = "(workspace / 'told.txt').write_text(' '.join([checkpoint_store, *ranks]))"
+    step = replace(make_step("keeps", before=told), has_ranks=True)
     module = tmp_path / "keeps.py"
-    module.write_text(module.read_text().replace("*, workspace, out", "*, workspace, checkpoint_store, out"))
-    record = run_step(step, config, settings.model_copy(update={"checkpoint_store": "s3://bucket/prefix"}))
-    assert (settings.workspace / "told.txt").read_text() == "s3://bucket/prefix"
+    module.write_text(module.read_text().replace("*, workspace, out", "*, workspace, checkpoint_store, ranks, out"))
+    places = {"checkpoint_store": "s3://bucket/prefix", "ranks": ("start", "them")}
+    record = run_step(step, config, settings.model_copy(update=places))
+    assert (settings.workspace / "told.txt").read_text() == "s3://bucket/prefix start them"
     assert run_step(step, config, settings) == record  # reused
     assert "s3://" not in record.model_dump_json()
 

@@ -17,6 +17,7 @@ def test_settings_reach_a_child_process_unchanged(tmp_path: Path) -> None:
         "STARLOOM_WORKSPACE": str(tmp_path),
         "STARLOOM_DVC_REMOTE": "s3://bucket/prefix",
         "STARLOOM_CHECKPOINT_STORE": "s3://bucket/checkpoints",
+        "STARLOOM_RANKS": '["python", "-m", "elsewhere"]',
     }
     settings = Settings.from_environment(given)
     assert Settings.from_environment(settings.environment()) == settings

@@ -58,7 +58,10 @@ def test_the_dry_run_of_the_reference_tells_memory_time_placement_and_manifests(
 def test_the_reference_asks_for_the_gang_of_the_golden_file() -> None:
     config, profile = reference(), load_profile("a100-64x8")
     golden = GANGS["a100-64x8"]
-    assert gang_of(config, profile, place_layout(config.pretrain.layout, 8), golden.name) == golden
+    assert (
+        gang_of(config.pretrain.threads_per_process, profile, place_layout(config.pretrain.layout, 8), golden.name)
+        == golden
+    )
 
 
 def test_a_gang_of_processors_asks_deepspeed_for_no_gpu() -> None:
@@ -66,7 +69,7 @@ def test_a_gang_of_processors_asks_deepspeed_for_no_gpu() -> None:
     config = load_config(ROOT / "params.yaml", [f"pretrain.layout.{key}={value}" for key, value in layout.items()])
     placement = place_layout(config.pretrain.layout, 1)
     golden = GANGS["kind-cpu"]
-    assert gang_of(config, load_profile("kind-cpu"), placement, golden.name) == golden
+    assert gang_of(config.pretrain.threads_per_process, load_profile("kind-cpu"), placement, golden.name) == golden
 
 
 def test_the_name_is_that_of_the_recipe(workspace: Path) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -30,7 +31,8 @@ class ApiStandIn:
         self.refusals: list[tuple[str, str, int, str]] = []
         """Method, part of the path, status and message; each is used once, status 0 cuts the connection."""
         self.logs: dict[str, list[str]] = {}
-        self.removal_seconds = 0.1
+        self.removal_seconds: float | None = 0.1
+        """From its deletion until an object is gone; None if the test itself removes it."""
         self.port = 0
         self.generation = 0
         self._server: ThreadingHTTPServer | None = None
@@ -50,6 +52,19 @@ class ApiStandIn:
             self.changed.notify_all()
         self._server.shutdown()
         self._server.server_close()
+
+    def write_kubeconfig(self, path: Path) -> Path:
+        """One whose only context points here."""
+        kubeconfig = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+            "clusters": [{"name": "test", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
+            "users": [{"name": "test", "user": {}}],
+        }
+        path.write_text(json.dumps(kubeconfig))
+        return path
 
     def put(self, path: str, one: Object) -> None:
         with self.changed:
@@ -128,7 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _get(self) -> None:
-        if self.where.endswith("/log"):
+        if self.where.endswith("/log") and self.where.removesuffix("/log") not in self.api.objects:
+            self._refuse(404, f"{self.where} not found")
+        elif self.where.endswith("/log"):
             self._stream(self._log(self.where.split("/")[-2]))
         elif "watch" in self.asked:
             self._stream(self._changes(int(self.asked["resourceVersion"])))
@@ -160,7 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             metadata = one["metadata"] | {"deletionTimestamp": "2026-11-26T14:00:00Z"}
             self.api.put(self.where, one | {"metadata": metadata})
-        threading.Timer(self.api.removal_seconds, self.api.remove, [self.where]).start()
+        if self.api.removal_seconds is not None:
+            threading.Timer(self.api.removal_seconds, self.api.remove, [self.where]).start()
         self._answer(200, {"kind": "Status", "status": "Success"})
 
     def _is_asked_for(self, path: str, one: Object) -> bool:
@@ -188,8 +206,8 @@ class _Handler(BaseHTTPRequestHandler):
         while generation == self.api.generation:
             with self.api.changed:
                 lines = self.api.logs.get(pod, [])[told:]
-                path = next(path for path in self.api.objects if path.endswith(f"/pods/{pod}"))
-                is_over = self.api.objects[path]["status"]["phase"] in {"Succeeded", "Failed"}
+                one = next((one for path, one in self.api.objects.items() if path.endswith(f"/pods/{pod}")), None)
+                is_over = one is None or one["status"]["phase"] in {"Succeeded", "Failed"}
                 if not lines and not is_over:
                     self.api.changed.wait(1.0)
             if lines:

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -25,11 +26,13 @@ _POLL_SECONDS = 0.05
 
 @dataclass
 class Pod:
-    """One process group and its node's disk."""
+    """One process group and what it sees as its volume."""
 
     index: int
     node: Path
     process: subprocess.Popen[bytes]
+    attempt: int = 0
+    listener: threading.Thread | None = None
 
     def kill(self) -> None:
         """As a node that is gone: all of it, without a word."""
@@ -55,14 +58,32 @@ class GangOfProcesses:
     ignored_restarts: int = 0
     codes: list[int] = field(default_factory=list[int])
     """Of each attempt: that of the pod that failed first, 0 if none did."""
+    workspace: Path | None = None
+    """One volume for all pods, in place of a disk for each."""
+    on_pod: Callable[[Pod, int | None], None] = lambda pod, code: None
+    """Hears of every pod that begins, and that ends with a code."""
+    on_line: Callable[[Pod, str], None] | None = None
+    """Hears what pods say, on both streams; else the error stream is kept in a file."""
+    is_deleted: Callable[[], bool] = lambda: False
+    has_room: Callable[[], bool] = lambda: True
+    """Asked before each attempt; one for which there is no room waits for ever."""
+
+    @property
+    def size(self) -> int:
+        """Its pods."""
+        return self._job["completions"]
 
     def run(self, disturb: Callable[[list[Pod]], None] = lambda _: None) -> str:
-        """To the end of the set: "succeeded" or "failed". `disturb` meets the pods of the first attempt."""
+        """To the end: "succeeded", "failed", "deleted" or "waits". `disturb` meets the pods of the first attempt."""
         policy = self.jobset["spec"]["failurePolicy"]
         while True:
             attempt = len(self.codes)
-            pods = [self._start(index, attempt) for index in range(self._job["completions"])]
+            if not self.has_room():
+                return "waits"
+            pods = [self._start(index, attempt) for index in range(self.size)]
             try:
+                for pod in pods:
+                    self.on_pod(pod, None)
                 if attempt == 0:
                     disturb(pods)
                 code = self._ended(pods)
@@ -70,10 +91,15 @@ class GangOfProcesses:
                 for pod in pods:
                     if pod.process.poll() is None:
                         pod.kill()
-                    pod.process.wait()
+                    code_of_pod = _as_shell(pod.process.wait())
+                    if pod.listener:
+                        pod.listener.join()
+                    self.on_pod(pod, code_of_pod)
             self.codes.append(code)
             if code == 0:
                 return "succeeded"
+            if self.is_deleted():
+                return "deleted"
             action = self._action(code, policy)
             if action == "FailJobSet" or (action == "RestartJobSet" and self.restarts == policy["maxRestarts"]):
                 return "failed"
@@ -88,25 +114,35 @@ class GangOfProcesses:
     def _start(self, index: int, attempt: int) -> Pod:
         if index == 0:
             self._port = free_port()
-        node = self.place / f"attempt-{attempt}-node-{index}"
-        node.mkdir(parents=True)
-        self.fill(node)
+        node = self.workspace or self.place / f"attempt-{attempt}-node-{index}"
+        if node != self.workspace:
+            node.mkdir(parents=True)
+            self.fill(node)
         spec = self._job["template"]["spec"]
         (container,) = spec["containers"]
         (mount,) = [each["mountPath"] for each in container["volumeMounts"] if each["name"] == "workspace"]
         variables = self._variables(container, index)
         command = [self._argument(part, variables, mount, node) for part in container["command"]]
         assert command[0] == "python"
+        self.place.mkdir(parents=True, exist_ok=True)
         with (self.place / f"attempt-{attempt}-pod-{index}.stderr").open("wb") as errors:
             process = subprocess.Popen(
                 [sys.executable, *command[1:]],
                 cwd=container["workingDir"].replace(mount, str(node)),
                 env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)} | variables,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
+                stdout=subprocess.PIPE if self.on_line else subprocess.DEVNULL,
+                stderr=subprocess.STDOUT if self.on_line else errors,
                 start_new_session=True,
             )
-        return Pod(index, node, process)
+        pod = Pod(index, node, process, attempt)
+        if self.on_line:
+            pod.listener = threading.Thread(target=self._listen, args=(pod, self.on_line), daemon=True)
+            pod.listener.start()
+        return pod
+
+    def _listen(self, pod: Pod, on_line: Callable[[Pod, str], None]) -> None:
+        for line in pod.process.stdout or ():
+            on_line(pod, line.decode(errors="replace").rstrip("\n"))
 
     def _variables(self, container: dict[str, Any], index: int) -> dict[str, str]:
         index_path = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
@@ -135,7 +171,7 @@ class GangOfProcesses:
         while True:
             running = [pod for pod in pods if pod.process.poll() is None]
             failed = [pod for pod in pods if pod.process.poll()]
-            if failed:
+            if failed or self.is_deleted():
                 break
             if not running:
                 return 0
@@ -146,8 +182,7 @@ class GangOfProcesses:
         for pod in pods:
             with suppress(subprocess.TimeoutExpired):
                 pod.process.wait(self._job["template"]["spec"]["terminationGracePeriodSeconds"])
-        code = failed[0].process.returncode
-        return 128 - code if code < 0 else code
+        return _as_shell(failed[0].process.returncode) if failed else 143
 
     def _action(self, code: int, policy: dict[str, Any]) -> str:
         """What the set does when its Job fails: the Job's rule that matches leaves a message, which the set's read."""
@@ -159,3 +194,8 @@ class GangOfProcesses:
                     if any(re.search(pattern, message) for pattern in patterns):
                         return asked["action"]
         return "RestartJobSet"
+
+
+def _as_shell(code: int) -> int:
+    """128 + n when signal n ended it."""
+    return 128 - code if code < 0 else code

@@ -1,0 +1,78 @@
+"""A run whose training is on a cluster: what is refused before it begins, and who stands for the ranks there."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from prefect.context import FlowRunContext, TaskRunContext
+
+from components.config import PipelineConfig
+from components.errors import ParamsError, ServiceError
+from components.planning.placement import place_layout
+from components.settings import CHECKPOINT_STORE_VARIABLE, RANKS_VARIABLE, Settings
+from components.step import Step
+from flows.cluster_plan import gang_of, recipe_name
+from flows.plan_run import hardware_of
+from flows.run_context import RunContext
+from k8s.cluster_launcher import Connection, connect, gang_named
+from k8s.gang_manifests import GangError
+from k8s.gang_rules import ManifestError
+from k8s.profile import Profile
+from k8s.request import ClusterError
+
+FLOW_RUN_VARIABLE = "STARLOOM_FLOW_RUN"
+TASK_RUN_VARIABLE = "STARLOOM_TASK_RUN"
+_IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
+"""Set by the kubelet in every pod."""
+_PATIENCE_SECONDS = 20.0
+"""Before a run begins: a person waits."""
+
+
+def open_connection(profile: Profile, patience_seconds: float = 300.0) -> Connection:
+    """To the cluster of the profile; ServiceError if none is known."""
+    context = profile.cluster.context if profile.cluster else None
+    named = os.environ.get("KUBECONFIG")
+    inside = _IN_CLUSTER in os.environ and not named and context is None
+    kubeconfig = None if inside else Path(named or "~/.kube/config").expanduser()
+    try:
+        return connect(kubeconfig, context, patience_seconds=patience_seconds)
+    except ClusterError as error:
+        raise ServiceError(str(error)) from None
+
+
+def refuse_unready_cluster(config: PipelineConfig, settings: Settings, profile: Profile) -> None:
+    """Say before anything is run that the training could not be submitted; nothing for a profile without a cluster.
+
+    ParamsError for what the profile asks, ServiceError if the cluster does not answer or the account may not ask it.
+    """
+    if profile.cluster is None:
+        return
+    if profile.cluster.has_placeholder_image:
+        raise ParamsError(
+            f"--profile {profile.name}: cluster.image is a placeholder; copy the profile into the workspace, put your "
+            "training image there, by its digest, and name that file"
+        )
+    pretrain = config.pretrain
+    placement = place_layout(pretrain.layout, hardware_of(profile, pretrain.layout.world_size).devices_per_node)
+    request = gang_of(pretrain.threads_per_process, profile, placement, recipe_name(config, settings))
+    try:
+        gang_named(open_connection(profile, _PATIENCE_SECONDS), profile, request).observed()
+    except (GangError, ManifestError) as error:
+        raise ParamsError(f"--profile {profile.name}: {error}") from None
+    except ClusterError as error:
+        raise ServiceError(f"--profile {profile.name}: {error}") from None
+
+
+def environment_on_cluster(step: Step, run: RunContext) -> dict[str, str]:
+    """What a step must be told whose ranks are on a cluster; nothing for any other."""
+    if run.profile.cluster is None or not step.has_ranks:
+        return {}
+    ranks = (sys.executable, "-P", "-m", "flows.gang_process", run.profile_name, recipe_name(run.config, run.settings))
+    flow_run, task_run = FlowRunContext.get(), TaskRunContext.get()
+    return {
+        RANKS_VARIABLE: json.dumps(ranks),
+        CHECKPOINT_STORE_VARIABLE: run.profile.cluster.storage.checkpoint_store or "",  # pods have no other's secret
+        FLOW_RUN_VARIABLE: str(flow_run.flow_run.id) if flow_run and flow_run.flow_run else "",
+        TASK_RUN_VARIABLE: str(task_run.task_run.id) if task_run else "",
+    }

@@ -1,0 +1,84 @@
+"""What a gang's pods say becomes the reports of a rank: JSON lines on standard output, everything else on the error's.
+
+A gang that is adopted tells its log from the beginning; what was passed on already is noted in a file and left out.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from components.event_stream import StepEvents, event_of
+from flows.gang_page import summary_of
+from k8s.request import GangStatus
+
+_SECONDS_BETWEEN_NOTES = 1.0
+
+
+class GangReports:
+    """Takes lines and changes of a gang, in the order in which they come."""
+
+    def __init__(self, events: StepEvents, heard: Path, show: Callable[[GangStatus], None]) -> None:
+        """`heard` is the file that notes how far the log was passed on, `show` also gets each status."""
+        self._events = events
+        self._heard = heard
+        self._show = show
+        self._passed_on: dict[str, int] = _read(heard)
+        self._next_note = 0.0
+        self._summary = ""
+        self._restarts = 0
+        self.failure: dict[str, Any] | None = None
+        """What a rank told last before it failed, since the last restart."""
+
+    def line(self, pod: str, text: str) -> None:
+        """One of a pod's log."""
+        event = event_of(text)
+        if event is None:
+            print(f"{pod}: {text}", file=sys.stderr, flush=True)
+        elif event["event"] == "error":
+            if self.failure is None or event["kind"] != "TrainingPreemptedError":
+                self.failure = event
+        elif event["event"] != "metrics":
+            self._events.write_line(text)
+        elif event["step"] > self._passed_on.get(pod, 0):
+            self._events.write_line(text)
+            self._passed_on = {pod: event["step"]}
+            if time.monotonic() >= self._next_note:
+                self.keep()
+
+    def status(self, status: GangStatus) -> None:
+        """A change of where its pods are."""
+        if status.restarts > self._restarts:
+            why = f": {self.failure['text']}" if self.failure else ""
+            self.note(f"all pods begin anew from the last checkpoint{why}")
+            self._restarts, self.failure = status.restarts, None
+        summary = summary_of(status)
+        if summary != self._summary:
+            self._summary = summary
+            self.note(summary)
+        self._show(status)
+
+    def note(self, text: str) -> None:
+        """One line for a person."""
+        self._events.note(text)
+
+    def failed(self, kind: str, text: str) -> None:
+        """The last word."""
+        self._events.failed(kind, text)
+
+    def keep(self) -> None:
+        """Note how far the log was passed on. A disk that does not take it costs a repeated line, no training."""
+        self._next_note = time.monotonic() + _SECONDS_BETWEEN_NOTES
+        try:
+            self._heard.write_text(json.dumps(self._passed_on))
+        except OSError as error:
+            print(f"{self._heard} cannot be written: {error.strerror}", file=sys.stderr)
+
+
+def _read(heard: Path) -> dict[str, int]:
+    try:
+        return {str(pod): int(step) for pod, step in json.loads(heard.read_text()).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
