@@ -4,7 +4,6 @@ Prefect, MLflow and torch are imported by the commands that need them: a command
 Prefect reads its environment at import, which must point to the embedded server by then.
 """
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -22,13 +21,12 @@ from components.lineage import StepRecord, archived_record, published_record, up
 from components.settings import Settings
 from flows import summary
 from flows.cluster_plan import tell_dry_run
-from flows.console import RunView
 from flows.forms import LOCAL, TrainCodeModelRequest
-from flows.plan_run import known_profile, plan_run, refuse_what_cannot_run, write_page
+from flows.plan_run import known_profile, plan_run, write_page
 from flows.plan_tables import plan_tables
+from flows.run_command import run_whole
 from flows.services import describe_services, prefect_environment, stop_services
 from flows.startup import start_everything
-from k8s.profile import Profile
 
 EPILOG = (
     "Exit codes: 0 done; 1 a condition was not met, or a fault of starloom's own (then with a traceback); "
@@ -101,20 +99,7 @@ def run(
     if dry_run:
         tell_dry_run(config, settings, pool, out)
         return
-    refuse_what_cannot_run(config, settings.workspace, pool)  # told before the services start
-    _refuse_unready_cluster(config, settings, pool)
-    with out.status("starting the services"):
-        start_everything(settings, lambda text: None)
-    os.environ.setdefault(
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL"
-    )  # the view tells it, the server keeps it
-    from flows.run_context import listening  # noqa: PLC0415
-    from flows.train_code_model import train_code_model  # noqa: PLC0415
-
-    view = RunView(STEPS, out)
-    with view.shown(), listening(view.hear):
-        outcome = train_code_model(request)
-    _print_run(settings, outcome)
+    run_whole(request, config, pool, settings, out)
 
 
 @app.command(epilog=EPILOG)
@@ -354,13 +339,6 @@ def _request(
         raise ParamsError(f"{option} {fault['input']!r} cannot be used: {str(fault['msg']).lower()}") from None
 
 
-def _refuse_unready_cluster(config: PipelineConfig, settings: Settings, profile: Profile) -> None:
-    if profile.cluster is not None:
-        from flows.cluster_run import refuse_unready_cluster  # noqa: PLC0415 - the client costs a second
-
-        refuse_unready_cluster(config, settings, profile)
-
-
 def _published(artifact: str, settings: Settings) -> StepRecord:
     try:
         step_making(artifact)
@@ -382,24 +360,6 @@ def _registry(settings: Settings, params: Path) -> Any:
 def _tree(record: StepRecord, title: str, settings: Settings) -> Any:
     records = {one.record_digest(): one for one in upstream(record, settings)}
     return summary.lineage_tree(record, records, title)
-
-
-def _print_run(settings: Settings, outcome: Any) -> None:
-    """The whole story of a run, newest facts last."""
-    records = {step.output: _published(step.output, settings) for step in STEPS}
-    report = json.loads((settings.artifacts_dir / "eval_report" / "report.json").read_text(encoding="utf-8"))
-    version = outcome.registered
-    title = f"{version.name} version {version.version}"
-    out.print(
-        summary.together(
-            summary.funnel_table(records),
-            summary.contracts_table(records, settings.reports_dir / "data_docs", settings.workspace),
-            summary.evaluation_table(report),
-            *([summary.decision_table(outcome.decision)] if outcome.decision else []),
-            _tree(records["eval_report"], title, settings),
-            summary.pointers_table(settings, outcome),
-        )
-    )
 
 
 def _printable(text: str) -> str:

@@ -1,11 +1,14 @@
 """The whole thread through every door, on a small workspace with real source code, real services and real tools."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,8 @@ import pytest
 from components.catalog import STEPS, steps_toward
 from components.lineage import published_record
 from components.settings import Settings
+from tests.k8s.api_stand_in import ApiStandIn
+from tests.k8s.cluster_of_processes import ClusterOfProcesses, write_profile
 
 pytestmark = pytest.mark.slow
 
@@ -29,9 +34,11 @@ class Ran:
 
 
 @pytest.fixture(scope="module")
-def ran(new_workspace: Callable[..., Any], free_ports: dict[str, str]) -> Iterator[Ran]:
-    """`starloom run`, twice, from nothing."""
-    workspace = new_workspace(**free_ports)
+def ran(
+    new_workspace: Callable[..., Any], free_ports: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ran]:
+    """`starloom run`, twice, from nothing. A cluster is known by a file that only some tests write."""
+    workspace = new_workspace(**free_ports, KUBECONFIG=str(tmp_path_factory.mktemp("cluster") / "kubeconfig"))
     for made in ("artifacts", "reports", ".starloom"):
         shutil.rmtree(workspace.path / made, ignore_errors=True)
     try:
@@ -99,10 +106,7 @@ def test_status_lineage_and_completion_speak_of_the_champion(ran: Ran) -> None:
 
 
 def test_a_deployment_started_from_outside_is_run_by_the_worker(ran: Ran) -> None:
-    prefect = Path(sys.executable).with_name("prefect")
-    api = f"http://127.0.0.1:{ran.workspace.variables['STARLOOM_PREFECT_PORT']}/api"
-    asked = ("deployment", "run", "evaluate-model/evaluate-model", "--watch", "--watch-timeout", "200")
-    done = ran.workspace.call(prefect, *asked, PREFECT_API_URL=api, DO_NOT_TRACK="1")
+    done = prefect(ran, "deployment", "run", "evaluate-model/evaluate-model", "--watch", "--watch-timeout", "200")
     assert "Completed" in done.stdout, done.stdout + done.stderr
 
 
@@ -156,6 +160,84 @@ def test_a_worse_model_is_not_promoted_and_a_rollback_brings_the_data_back(ran: 
     assert copy.identity("token_shards") == before
     assert "filter_quality.max_line_length_chars: 1000 in the data, 90 in params.yaml" in " ".join(back.stdout.split())
     assert copy.git("log", "--format=%s", "-1", "data") == "Roll back to data version v1"
+
+
+@pytest.fixture
+def cluster(ran: Ran, tmp_path: Path) -> Iterator[ClusterOfProcesses]:
+    """Two nodes that see a copy of the workspace, whose training gives a model of another name."""
+    workspace = tmp_path / "workspace"
+    shutil.copytree(ran.workspace.path, workspace, symlinks=True)
+    with cluster_beside(ran, workspace) as running:
+        yield running
+
+
+@contextmanager
+def cluster_beside(ran: Ran, workspace: Path) -> Iterator[ClusterOfProcesses]:
+    write_profile(workspace / "profiles" / "pods.yaml")
+    api = ApiStandIn()
+    api.start()
+    kubeconfig = api.write_kubeconfig(Path(ran.workspace.variables["KUBECONFIG"]))
+    running = ClusterOfProcesses(api, workspace, nodes=2)
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+        api.stop()
+        kubeconfig.unlink()
+
+
+def test_a_run_trains_on_the_cluster_that_its_profile_names(ran: Ran, cluster: ClusterOfProcesses) -> None:
+    copy = replace(ran.workspace, path=cluster.workspace)
+    copy.edit_params({"register_model": {"model_name": "starloom-cluster"}})
+    asked = ("run", "--profile", "profiles/pods.yaml", "--seed", "7")
+    first = copy.starloom(*asked)
+    assert first.returncode == 0, first.stdout + first.stderr
+    (name,) = cluster.gangs
+    for told in (f"pretrain: submitted JobSet {name} in", "pretrain: 2 of 2 pods run", "pretrain: done"):
+        assert told in first.stdout
+    assert "starloom-cluster version 1" in first.stdout
+    record = published_record("checkpoint", Settings(workspace=copy.path))
+    assert name == f"pretrain-{record.fingerprint[:12]}"
+    assert record.provenance.cost.pool == "pods"
+    page = prefect(ran, "artifact", "inspect", f"{name}-placement", "--output", "json").stdout
+    (shown,) = json.loads(page)
+    assert shown["task_run_id"]
+    assert "| 1 | node-1 |" in shown["data"]
+
+    second = copy.starloom(*asked)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "pretrain: reused" in second.stdout
+    assert cluster.gangs[name].codes == [0]
+
+
+def test_a_run_that_is_cancelled_takes_its_gang_along(ran: Ran) -> None:
+    with cluster_beside(ran, ran.workspace.path) as cluster:
+        asked = {"profile": "profiles/pods.yaml", "training_steps": 1_000_000, "seed": 9}
+        run = prefect(
+            ran, "deployment", "run", "train-code-model/train-code-model", "--param", f"request={json.dumps(asked)}"
+        )
+        run_id = re.search(r"UUID: (\S+)", run.stdout)[1]
+        gang = until(lambda: next(iter(cluster.gangs), None))
+        until(lambda: any('"metrics"' in line for lines in cluster.api.logs.values() for line in list(lines)))
+        assert prefect(ran, "flow-run", "cancel", run_id).returncode == 0
+        until(lambda: not any(path.endswith(f"/jobsets/{gang}") for path in list(cluster.api.objects)))
+        until(lambda: "Cancelled" in prefect(ran, "flow-run", "inspect", run_id).stdout)
+    assert cluster.gangs[gang].codes == [75]
+
+
+def prefect(ran: Ran, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = Path(sys.executable).with_name("prefect")
+    api = f"http://127.0.0.1:{ran.workspace.variables['STARLOOM_PREFECT_PORT']}/api"
+    return ran.workspace.call(command, *arguments, PREFECT_API_URL=api, DO_NOT_TRACK="1")
+
+
+def until(what: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 120
+    while not (found := what()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+    return found
 
 
 def test_a_record_can_be_read_without_starloom(ran: Ran) -> None:

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
+from k8s.profile import PROFILES_DIR
 from tests.k8s.api_stand_in import ApiStandIn
 from tests.k8s.pod_processes import GangOfProcesses, Pod
 
@@ -18,6 +21,20 @@ _NOW = "2026-11-26T14:00:00Z"
 _POLL_SECONDS = 0.05
 
 Disturb = Callable[[str, list[Pod]], None]
+
+
+def write_profile(path: Path) -> None:
+    """kind-cpu's nodes with JobSet, and an image by a digest that nobody pulls."""
+    yaml = YAML(typ="safe", pure=True)
+    raw: Any = yaml.load((PROFILES_DIR / "kind-cpu.yaml").read_text())
+    raw["name"] = path.stem
+    raw["cluster"] |= {
+        "image": f"registry.example.com/starloom-training@sha256:{'1' * 64}",
+        "gang": {"kind": "jobset", "version": "0.10.1", "max_restarts": 3},
+        "shrink": {"after_seconds": 1, "min_nodes": 1},
+    }
+    path.parent.mkdir(exist_ok=True)
+    yaml.dump(raw, path)
 
 
 @dataclass

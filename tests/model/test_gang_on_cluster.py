@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
-from k8s.profile import PROFILES_DIR
 from model.launcher import train
 from model.reporting import ListSink, reporting_to
 from model.train_request import CHECKPOINTS_DIR, TrainRequest
 from model.training_errors import TrainingFailedError
 from tests.k8s.api_stand_in import ApiStandIn
-from tests.k8s.cluster_of_processes import ClusterOfProcesses
+from tests.k8s.cluster_of_processes import ClusterOfProcesses, write_profile
 from tests.model.training_rank import assert_same_artifact, request_of, run_request
 
 pytestmark = pytest.mark.slow
@@ -35,25 +33,12 @@ STAND_IN = (sys.executable, "-P", "-m", "flows.gang_process", PROFILE, NAME)
 BOUND_SECONDS = 120
 
 
-def cluster_profile(**changes: Any) -> dict[str, Any]:
-    """kind-cpu's nodes with JobSet, and an image that is none."""
-    raw = YAML(typ="safe", pure=True).load((PROFILES_DIR / "kind-cpu.yaml").read_text())
-    raw["cluster"] |= {
-        "image": f"registry.example.com/starloom-training@sha256:{'1' * 64}",
-        "gang": {"kind": "jobset", "version": "0.10.1", "max_restarts": 3},
-        "shrink": {"after_seconds": 1, "min_nodes": 1},
-        **changes,
-    }
-    return raw | {"name": "pods"}
-
-
 @pytest.fixture
 def cluster(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClusterOfProcesses]:
     """Two nodes that see a workspace with the corpus, and an API to which the environment points."""
     workspace = tmp_path / "workspace"
     shutil.copytree(corpus, workspace)
-    (workspace / "profiles").mkdir()
-    YAML(typ="safe", pure=True).dump(cluster_profile(), workspace / PROFILE)
+    write_profile(workspace / PROFILE)
     api = ApiStandIn()
     api.start()
     kubeconfig = api.write_kubeconfig(tmp_path / "kubeconfig")
