@@ -16,6 +16,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
+from components.errors import StorageError
 from components.planning.run_cost import RunCost, sum_of_costs
 from model.durable_files import write_durably
 from model.reporting import current_sink
@@ -24,22 +25,47 @@ from model.training_errors import TrainingFailedError
 NOTE_EVERY_SECONDS = 30.0
 """A note is one small file; the checkpoints that a kill costs lie minutes apart."""
 
+HELD_FILE = "held_device_seconds"
+"""In the working directory of a training whose ranks are elsewhere: what they have held until now, all attempts."""
+
+
+def read_held_seconds(work_dir: Path) -> float:
+    """Devices times seconds, of all attempts so far; 0 before the first."""
+    try:
+        return float((work_dir / HELD_FILE).read_text())
+    except (OSError, ValueError):
+        return 0.0
+
+
+def write_held_seconds(work_dir: Path, device_seconds: float) -> None:
+    """The same, to be read at any time. StorageError if the disk does not take it."""
+    try:
+        write_durably(work_dir / HELD_FILE, f"{device_seconds:.1f}\n".encode())
+    except TrainingFailedError as error:
+        raise StorageError(str(error)) from None
+
 
 class Attempts:
     """The notes in the directory `place`; a context manager that adds one more attempt, its block.
 
-    `cost_after` says what an attempt of so many seconds costs. A disk that takes no note is told and ends no training.
+    `cost_after` says what an attempt of so many seconds costs, by the `clock`. A disk that takes no note is told and
+    ends no training.
     """
 
     def __init__(
-        self, place: Path, cost_after: Callable[[float], RunCost], every_seconds: float = NOTE_EVERY_SECONDS
+        self,
+        place: Path,
+        cost_after: Callable[[float], RunCost],
+        every_seconds: float = NOTE_EVERY_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cost_after = cost_after
         self._every_seconds = every_seconds
+        self._clock = clock
         notes = sorted(place.glob("[0-9][0-9][0-9][0-9][0-9].json"))
         self._before = [cost for cost in map(_read, notes) if cost is not None]
         self._note = place / f"{int(notes[-1].stem) + 1 if notes else 1:05d}.json"
-        self._started = time.monotonic()
+        self._started = clock()
         self._over = threading.Event()
         self._writer = threading.Thread(target=self._keep_writing, name="attempts", daemon=True)
 
@@ -77,7 +103,7 @@ class Attempts:
         write_durably(self._note, self._cost_so_far().model_dump_json().encode() + b"\n")
 
     def _cost_so_far(self) -> RunCost:
-        return self._cost_after(time.monotonic() - self._started)
+        return self._cost_after(self._clock() - self._started)
 
 
 def _read(note: Path) -> RunCost | None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from components.attempts import Attempts
+from components.attempts import Attempts, read_held_seconds
 from components.catalog import step_making
 from components.config import PipelineConfig
 from components.errors import ContractError, MissingInputError, SourceError
@@ -131,7 +131,7 @@ def _make(plan: Plan, config: PipelineConfig, settings: Settings) -> StepRecord:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     started, cpu_before = datetime.now(UTC), cpu_seconds()
-    attempts = _attempts(step, config, settings, staging / "attempts")
+    attempts = _attempts(step, config, settings, staging)
     with _tracked(plan, staging, settings) as mlflow_run, _runner_of(settings), attempts or nullcontext():
         summary = _call(step, config, settings, out, staging / "work")
     if _resolve_sources(step, config, settings) != plan.sources:
@@ -223,11 +223,16 @@ def _tracked(plan: Plan, staging: Path, settings: Settings) -> Generator[str | N
         yield run_id
 
 
-def _attempts(step: Step, config: PipelineConfig, settings: Settings, place: Path) -> Attempts | None:
-    """The attempts at a training. One takes its ranks, or on processors the cores of its ranks, times the wall time."""
+def _attempts(step: Step, config: PipelineConfig, settings: Settings, staging: Path) -> Attempts | None:
+    """The attempts at a training. One takes its ranks, or on processors the cores of its ranks, times the wall time.
+
+    Ranks elsewhere wait in queues: there it takes what they held.
+    """
     if step.needs is not Needs.GPU:
         return None
-    costs, pretrain = settings.device_costs, config.pretrain
+    costs, pretrain, place, work_dir = settings.device_costs, config.pretrain, staging / "attempts", staging / "work"
+    if step.has_ranks and settings.ranks:
+        return Attempts(place, lambda held: observed_cost(1, held, costs), clock=lambda: read_held_seconds(work_dir))
     on_cores = costs is None or costs.device == "cpu-core"
     devices = pretrain.layout.world_size * (pretrain.threads_per_process if on_cores else 1)
     return Attempts(place, lambda seconds: observed_cost(devices, seconds, costs))

@@ -90,8 +90,8 @@ class ClusterTraining:
         self._request = read_training(request_file)
         self._settings = settings
         self._page = _page(name)
-        heard = settings.state_dir / "gangs" / name / "heard.json"
-        self.reports = GangReports(StepEvents(sys.stdout.fileno()), heard, self._show)
+        notes = settings.state_dir / "gangs" / name
+        self.reports = GangReports(StepEvents(sys.stdout.fileno()), notes, self._request.work_dir, self._show)
         self.gang: Gang | None = None
         """The one at work."""
 
@@ -142,7 +142,7 @@ class ClusterTraining:
 
         def see(status: GangStatus) -> None:
             room.see(status)
-            self.reports.status(status)
+            self.reports.status(status, asked.processes_per_node)
 
         try:
             outcome = gang.follow(on_line=self.reports.line, on_status=see)

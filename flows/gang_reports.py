@@ -1,9 +1,9 @@
 """What a gang's pods say becomes the reports of a rank: JSON lines on standard output, everything else on the error's.
 
-A gang that is adopted tells its log from the beginning; what was passed on already is noted in a file and left out.
+A gang that is adopted tells its log from the beginning; what was passed on already is noted in a file and left out. How
+long each pod has held its devices is noted too: it is what the training costs.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from typing import Any
 
 from components.event_stream import StepEvents, event_of
 from flows.gang_page import summary_of
+from flows.held_devices import HeldDevices, read_numbers, write_numbers
 from k8s.request import GangStatus
 
 _SECONDS_BETWEEN_NOTES = 1.0
@@ -20,12 +21,13 @@ _SECONDS_BETWEEN_NOTES = 1.0
 class GangReports:
     """Takes lines and changes of a gang, in the order in which they come."""
 
-    def __init__(self, events: StepEvents, heard: Path, show: Callable[[GangStatus], None]) -> None:
-        """`heard` is the file that notes how far the log was passed on, `show` also gets each status."""
+    def __init__(self, events: StepEvents, notes: Path, work_dir: Path, show: Callable[[GangStatus], None]) -> None:
+        """`notes` is a directory for what is to be known the next time, `show` also gets each status."""
         self._events = events
-        self._heard = heard
+        self._heard = notes / "heard.json"
+        self._held = HeldDevices(notes / "held.json", work_dir)
         self._show = show
-        self._passed_on: dict[str, int] = _read(heard)
+        self._passed_on: dict[str, float] = read_numbers(self._heard)
         self._next_note = 0.0
         self._summary = ""
         self._restarts = 0
@@ -48,8 +50,9 @@ class GangReports:
             if time.monotonic() >= self._next_note:
                 self.keep()
 
-    def status(self, status: GangStatus) -> None:
+    def status(self, status: GangStatus, devices_per_pod: int) -> None:
         """A change of where its pods are."""
+        self._held.see(status, devices_per_pod)
         if status.restarts > self._restarts:
             why = f": {self.failure['text']}" if self.failure else ""
             self.note(f"all pods begin anew from the last checkpoint{why}")
@@ -71,14 +74,5 @@ class GangReports:
     def keep(self) -> None:
         """Note how far the log was passed on. A disk that does not take it costs a repeated line, no training."""
         self._next_note = time.monotonic() + _SECONDS_BETWEEN_NOTES
-        try:
-            self._heard.write_text(json.dumps(self._passed_on))
-        except OSError as error:
-            print(f"{self._heard} cannot be written: {error.strerror}", file=sys.stderr)
-
-
-def _read(heard: Path) -> dict[str, int]:
-    try:
-        return {str(pod): int(step) for pod, step in json.loads(heard.read_text()).items()}
-    except (OSError, ValueError, AttributeError):
-        return {}
+        write_numbers(self._passed_on, self._heard)
+        self._held.keep()

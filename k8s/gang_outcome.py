@@ -5,6 +5,7 @@ the cause is looked for in this order: a mistake in any pod, a disruption of any
 """
 
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from typing import Any
 
 from k8s.failure_rules import MISTAKE_EXIT_CODE, PREEMPTED_EXIT_CODE, TRAINER
@@ -112,7 +113,14 @@ def _place(pod: Observed) -> PodPlace:
         node=pod["spec"].get("nodeName"),
         phase=pod.get("status", {}).get("phase", "Pending"),
         waits_for=_waits_for(pod),
+        held_since=_seconds_of(pod.get("status", {}).get("startTime")),
+        held_until=_seconds_of(_container_state(pod).get("terminated", {}).get("finishedAt")),
     )
+
+
+def _seconds_of(time: str | None) -> float | None:
+    """Of the API's times, such as 2026-11-26T14:03:00Z."""
+    return None if time is None else datetime.fromisoformat(time).timestamp()
 
 
 def _waits_for(pod: Observed) -> str | None:

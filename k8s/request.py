@@ -131,6 +131,10 @@ class PodPlace:
     """Kubernetes' own word: Pending, Running, Succeeded, Failed."""
     waits_for: str | None
     """Why it does not run yet, in the cluster's words."""
+    held_since: float | None = None
+    """When it got its node's devices, in seconds since the epoch."""
+    held_until: float | None = None
+    """When it gave them back; None while it has them."""
 
 
 @dataclass(frozen=True)

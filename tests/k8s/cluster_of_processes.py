@@ -8,6 +8,7 @@ nothing is scheduled, limited or isolated, and all pods see the workspace itself
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ from k8s.profile import PROFILES_DIR
 from tests.k8s.api_stand_in import ApiStandIn
 from tests.k8s.pod_processes import GangOfProcesses, Pod
 
-_NOW = "2026-11-26T14:00:00Z"
 _POLL_SECONDS = 0.05
 
 Disturb = Callable[[str, list[Pod]], None]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def write_profile(path: Path) -> None:
@@ -94,6 +98,7 @@ class _SetAtWork:
         self._name: str = jobset["metadata"]["name"]
         self._namespace: str = jobset["metadata"]["namespace"]
         self._shown: list[str] = []
+        self._started: dict[int, str] = {}
         self._gang = GangOfProcesses(
             jobset,
             cluster.workspace.parent / "pods" / self._name,
@@ -134,17 +139,18 @@ class _SetAtWork:
 
     def _end(self, outcome: str) -> None:
         kind, reason = ("Completed", "AllJobsCompleted") if outcome == "succeeded" else ("Failed", "FailedJobs")
-        condition = {"type": kind, "status": "True", "reason": reason, "message": "", "lastTransitionTime": _NOW}
+        condition = {"type": kind, "status": "True", "reason": reason, "message": "", "lastTransitionTime": _now()}
         self._api.change(self._path, conditions=[condition])
 
     def _show(self, pod: Pod, code: int | None) -> None:
         if code is None:
             if pod.index == 0:
                 self._begin_attempt(pod.attempt)
-            self._put(pod.index, pod.attempt, "Running", {"running": {"startedAt": _NOW}})
+            self._started[pod.index] = _now()
+            self._put(pod.index, pod.attempt, "Running", {"running": {"startedAt": _now()}})
         else:
             why = "Error" if code else "Completed"
-            ended = {"exitCode": code, "reason": why, "startedAt": _NOW, "finishedAt": _NOW}
+            ended = {"exitCode": code, "reason": why, "startedAt": self._started[pod.index], "finishedAt": _now()}
             self._put(pod.index, pod.attempt, "Failed" if code else "Succeeded", {"terminated": ended})
 
     def _put(self, index: int, attempt: int, phase: str, state: dict[str, Any]) -> None:
@@ -164,6 +170,7 @@ class _SetAtWork:
             "spec": {"nodeName": f"node-{index}"} if placed else {},
             "status": {
                 "phase": phase,
+                **({"startTime": self._started.setdefault(index, _now())} if placed else {}),
                 "conditions": [] if placed else [waits],
                 "containerStatuses": [{"name": "trainer", "state": state}] if placed else [],
             },

@@ -182,7 +182,7 @@ class GangOfProcesses:
         for pod in pods:
             with suppress(subprocess.TimeoutExpired):
                 pod.process.wait(self._job["template"]["spec"]["terminationGracePeriodSeconds"])
-        return _as_shell(failed[0].process.returncode) if failed else 143
+        return _as_shell((failed or pods)[0].process.returncode)
 
     def _action(self, code: int, policy: dict[str, Any]) -> str:
         """What the set does when its Job fails: the Job's rule that matches leaves a message, which the set's read."""

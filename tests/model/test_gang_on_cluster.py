@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from components.attempts import read_held_seconds
 from model.launcher import train
 from model.reporting import ListSink, reporting_to
 from model.train_request import CHECKPOINTS_DIR, TrainRequest
@@ -111,6 +112,7 @@ def test_a_training_ends_in_the_bits_of_one_machine_though_a_pod_is_killed(
         result = train(request, STAND_IN)
     assert result.step == 12
     assert cluster.gangs[NAME].codes == [137, 0]
+    assert read_held_seconds(request.work_dir) > 2  # of four pods, in seconds as the API tells times
     assert_same_artifact(cluster.workspace / "staging", on_one_machine)
     assert sink.notes[0] == f"submitted JobSet {NAME} in starloom-training, 2 pods"
     assert "2 of 2 pods run" in sink.notes
