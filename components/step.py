@@ -19,7 +19,8 @@ class Step:
     its result depends on. `reads_sources` marks a step that reads from outside the artifacts: its module also has
     `resolve_sources(config, workspace) -> dict[str, str]`, the digest of each source's bytes, which enters the
     fingerprint. A `resumable` step finds its working directory again after it was killed. A `tracked` step has a run
-    in MLflow. One that `keeps_checkpoints` is told the store of the settings that they may go to.
+    in MLflow. One that `keeps_checkpoints` is told the store of the settings that they may go to. One that works
+    `in_pieces` gives them to the current runner, so that more than one machine may do them.
     """
 
     name: str
@@ -32,3 +33,4 @@ class Step:
     resumable: bool = False
     tracked: bool = False
     keeps_checkpoints: bool = False
+    in_pieces: bool = False
