@@ -1,7 +1,7 @@
 """One run at a time in a workspace: an advisory lock that says who holds it.
 
-A run starts its steps as child processes: they find the holder's token in STARLOOM_LOCK_HOLDER and pass. A step that runs
-on another machine bears the name of its job there, and passes while the holder has let in a guest of that name.
+A run starts its steps as child processes: they find the holder's token in STARLOOM_LOCK_HOLDER and pass. A step on
+another machine bears the name of its job there, and passes while the holder has let in a guest of that name.
 """
 
 import json
