@@ -50,7 +50,7 @@ class RunContext:
     """The parameter file with the overrides applied."""
     settings: Settings
     profile: Profile
-    """Where it trains."""
+    """Where it trains, and where its corpus is made."""
     hear: StepListener
 
 

@@ -107,7 +107,7 @@ def test_a_mistake_costs_one_cluster():
 
 
 def test_the_command_stays_what_it_is_through_kubernetes_and_the_shell():
-    command = ("python", "-m", "components", "x", "--set", "x.text=it's $(HOME) $5 \"two\" \\ `a`; b", "--set", "y=")
+    command = ("python", "-m", "components", "x", "--set", 'x.text=it\'s $(HOME) $5 "two" \\ `a`; b', "--set", "y=")
     entrypoint: str = ray_job(work(), NAME, command)["spec"]["entrypoint"]
     assert shlex.split(entrypoint.replace("$$", "$")) == list(command)
     assert "$(HOME)" not in entrypoint.replace("$$", "")
