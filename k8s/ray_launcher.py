@@ -29,9 +29,10 @@ _BEYOND_DEADLINE_SECONDS = 600.0
 class RayRun(ClusterJob):
     """A command on a Ray cluster of its own. `lines` must be read to its end before `outcome` is asked."""
 
-    def __init__(self, connection: Connection, manifest: Observed, deadline_seconds: float) -> None:
+    def __init__(self, connection: Connection, manifest: Observed, most_seconds: float) -> None:
+        """What is not over after `most_seconds` is given up."""
         super().__init__(connection, [manifest], SUBMITTER, _GRACE_SECONDS)
-        self._deadline_seconds = deadline_seconds + _BEYOND_DEADLINE_SECONDS
+        self._most_seconds = most_seconds
         self._last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._streams = Streams()
         self._seen: Observed | None = None
@@ -41,7 +42,7 @@ class RayRun(ClusterJob):
         """What the command says, and where its cluster is, line by line as it comes, until it is over.
 
         A submitter that is tried again says the log from its beginning. ClusterError as of `Connection.ask`, and if it
-        is not over long after its deadline.
+        was given up.
         """
         self._streams.watch(self.kind, self.list_gang, self.watch_gang)
         self._streams.watch("Pod", self.list_pods, self.watch_pods)
@@ -51,7 +52,7 @@ class RayRun(ClusterJob):
             yield self._kept(line.text)
 
     def _until_over(self) -> Iterator[str]:
-        deadline = time.monotonic() + self._deadline_seconds
+        deadline = time.monotonic() + self._most_seconds
         pods: list[Observed] = []
         told = ""
         while (news := self._streams.next(deadline)) is not None:
@@ -70,7 +71,7 @@ class RayRun(ClusterJob):
                 return
         self.remove()
         raise ClusterError(
-            f"RayJob {self.name} was not over {self._deadline_seconds:.0f} s after it was submitted and was removed; "
+            f"RayJob {self.name} was not over {self._most_seconds:.0f} s after it was submitted and was removed; "
             "see that KubeRay's operator runs, or give it more deadline_seconds in data_work of the profile"
         )
 
@@ -107,7 +108,7 @@ def run_on_ray(
     manifest = ray_job(work, name, command, environment)
     if faults := ray_job_faults(manifest):
         raise ClusterError(f"{faults[0]}; mend data_work in the profile")
-    run = RayRun(connection, manifest, work.deadline_seconds)
+    run = RayRun(connection, manifest, work.deadline_seconds + _BEYOND_DEADLINE_SECONDS)
     try:
         run.start(lambda there: outcome_of(there) is None)
         yield run

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -41,6 +42,20 @@ class ApiStandIn:
         self._server.daemon_threads = True
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def kubeconfig(self, path: Path) -> Path:
+        """Written to `path`; it leads here as long as the port is the same."""
+        named = {"cluster": "test", "user": "test"}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "contexts": [{"name": "test", "context": named}],
+            "clusters": [{"name": "test", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
+            "users": [{"name": "test", "user": {}}],
+        }
+        path.write_text(json.dumps(config))
+        return path
 
     def stop(self) -> None:
         """As when the API server is away: streams break, and nobody listens."""
@@ -134,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(self._changes(int(self.asked["resourceVersion"])))
         elif self.where in self.api.objects:
             self._answer(200, self.api.objects[self.where])
-        elif self.where.rsplit("/", 1)[-1] in {"pods", "jobs", "jobsets"}:
+        elif self.where.rsplit("/", 1)[-1] in {"pods", "jobs", "jobsets", "rayjobs"}:
             with self.api.changed:
                 items = [one for path, one in self.api.objects.items() if self._is_asked_for(path, one)]
                 listed = {"kind": "List", "metadata": {"resourceVersion": str(self.api.version)}, "items": items}

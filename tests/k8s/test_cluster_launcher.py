@@ -1,7 +1,6 @@
 """The launcher against a stand-in that speaks the API's paths and streams; no controller is behind it."""
 
 import dataclasses
-import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,20 +46,7 @@ def api() -> Iterator[ApiStandIn]:
 
 @pytest.fixture
 def kubeconfig(api: ApiStandIn, tmp_path: Path) -> Path:
-    path = tmp_path / "kubeconfig"
-    path.write_text(
-        json.dumps(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "test",
-                "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-                "clusters": [{"name": "test", "cluster": {"server": f"http://127.0.0.1:{api.port}"}}],
-                "users": [{"name": "test", "user": {}}],
-            }
-        )
-    )
-    return path
+    return api.kubeconfig(tmp_path / "kubeconfig")
 
 
 @pytest.fixture
