@@ -33,6 +33,7 @@ STEPS: tuple[Step, ...] = (
         inputs=("opt_outs",),
         output="raw_issues",
         reads_sources=True,
+        in_pieces=True,
     ),
     Step(
         name="ingest_commits",
@@ -48,6 +49,7 @@ STEPS: tuple[Step, ...] = (
         output="quality_files",
         reads_sources=True,
         resumable=True,
+        in_pieces=True,
     ),
     Step(
         name="convert_notebooks",
@@ -55,6 +57,7 @@ STEPS: tuple[Step, ...] = (
         inputs=("raw_files",),
         output="notebook_files",
         resumable=True,
+        in_pieces=True,
     ),
     Step(
         name="render_issues",
@@ -62,6 +65,7 @@ STEPS: tuple[Step, ...] = (
         inputs=("raw_issues",),
         output="issue_files",
         resumable=True,
+        in_pieces=True,
     ),
     Step(
         name="render_commits",
@@ -69,6 +73,7 @@ STEPS: tuple[Step, ...] = (
         inputs=("raw_commits",),
         output="commit_files",
         resumable=True,
+        in_pieces=True,
     ),
     Step(
         name="permit_files",
@@ -76,6 +81,7 @@ STEPS: tuple[Step, ...] = (
         inputs=("quality_files", "notebook_files", "issue_files", "commit_files", "opt_outs"),
         output="permitted_files",
         resumable=True,
+        in_pieces=True,
     ),
     Step(
         name="train_pii_tagger",
@@ -89,6 +95,7 @@ STEPS: tuple[Step, ...] = (
         inputs=("permitted_files", "pii_tagger"),
         output="redacted_files",
         resumable=True,
+        in_pieces=True,
     ),
     Step(
         name="deduplicate",
@@ -96,6 +103,7 @@ STEPS: tuple[Step, ...] = (
         inputs=("redacted_files",),
         output="unique_files",
         resumable=True,
+        in_pieces=True,
     ),
     Step(
         name="collect_problems",
@@ -109,6 +117,7 @@ STEPS: tuple[Step, ...] = (
         inputs=("unique_files", "eval_problems"),
         output="clean_files",
         resumable=True,
+        in_pieces=True,
     ),
     Step(
         name="split_corpus",
@@ -116,6 +125,7 @@ STEPS: tuple[Step, ...] = (
         inputs=("clean_files",),
         output="corpus_splits",
         resumable=True,
+        in_pieces=True,
     ),
     Step(
         name="train_tokenizer",
@@ -130,6 +140,7 @@ STEPS: tuple[Step, ...] = (
         inputs=("corpus_splits", "tokenizer"),
         output="token_shards",
         resumable=True,
+        in_pieces=True,
     ),
     Step(
         name="describe_corpus",

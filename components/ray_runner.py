@@ -67,8 +67,12 @@ def _call(function: Callable[[Item], Result], item: Item) -> Result:
 
 
 @contextmanager
-def ray_cluster(address: str | None = None) -> Generator[None]:
-    """Make the cluster at `address`, else at RAY_ADDRESS, else on this machine, the runner inside the block."""
+def ray_cluster(address: str | None = None, *, workers: int | None = None) -> Generator[None]:
+    """Make the cluster at `address`, else at RAY_ADDRESS, else on this machine, the runner inside the block.
+
+    `workers` is how many pieces may be worked on at the same time; None for the processors that the cluster has now. A
+    cluster that grows with what waits must be told: it may have none yet.
+    """
     named = address or os.environ.get("RAY_ADDRESS") or "auto"
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
@@ -80,7 +84,7 @@ def ray_cluster(address: str | None = None) -> Generator[None]:
             "`ray start --head`, set RAY_ADDRESS, or set STARLOOM_RUNNER=local"
         ) from None
     try:
-        with use_runner(RayRunner(max(1, int(ray.cluster_resources().get("CPU", 1))))):
+        with use_runner(RayRunner(workers or max(1, int(ray.cluster_resources().get("CPU", 1))))):
             yield
     finally:
         ray.shutdown()

@@ -164,7 +164,7 @@ def _runner_of(settings: Settings) -> AbstractContextManager[None]:
         return use_runner(PoolRunner(settings.workers or usable_processors()))
     from components.ray_runner import ray_cluster  # noqa: PLC0415 - Ray costs seconds; few runs need it
 
-    return ray_cluster()
+    return ray_cluster(workers=settings.workers)
 
 
 def call_step(

@@ -9,7 +9,8 @@ STARLOOM_DVC_REMOTE     where DVC pushes data versions, a path or s3://bucket/pr
                         (default: .starloom/dvc-remote in the workspace)
 STARLOOM_RUNNER         who does the work of steps over many shards: `local` (default), a pool of processes, or
                         `ray`, the cluster at RAY_ADDRESS; its nodes see the workspace under the same path
-STARLOOM_WORKERS        processes of the local pool (default: the processors that this process may use)
+STARLOOM_WORKERS        pieces at work at the same time: processes of the local pool (default: the processors that this
+                        process may use), or tasks on Ray (default: the processors that its cluster has)
 STARLOOM_IMAGE_DIGEST   digest of the container image, recorded as provenance where there is one
 STARLOOM_DEVICE_COSTS   what a device-hour of the pool takes, as JSON, for the record of a training (set by launchers)
 STARLOOM_CHECKPOINT_STORE
@@ -100,7 +101,7 @@ class Settings(BaseModel):
     tracking_uri: str | None = None
     dvc_remote: str | None = None
     runner: Literal["local", "ray"] = "local"
-    workers: Annotated[int, Field(ge=1, le=1024)] | None = None
+    workers: Annotated[int, Field(ge=1, le=65_536)] | None = None
     image_digest: str | None = None
     device_costs: DeviceCosts | None = None
     checkpoint_store: CheckpointStoreUrl | None = None

@@ -20,6 +20,7 @@ class Step:
     `resolve_sources(config, workspace) -> dict[str, str]`, the digest of each source's bytes, which enters the
     fingerprint. A `resumable` step finds its working directory again after it was killed. A `tracked` step has a run
     in MLflow. One that `has_ranks` is told by whom they are started, and the store that their checkpoints may go to.
+    One that works `in_pieces` gives them to the current runner, so that more than one machine may do them.
     """
 
     name: str
@@ -32,3 +33,4 @@ class Step:
     resumable: bool = False
     tracked: bool = False
     has_ranks: bool = False
+    in_pieces: bool = False

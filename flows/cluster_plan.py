@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from components.catalog import step_making
+from components.catalog import STEPS, step_making, step_named
 from components.config import PipelineConfig
-from components.errors import MissingInputError, ParamsError
-from components.fingerprint import fingerprint_of
+from components.errors import ParamsError
 from components.planning.placement import Placement, PodRanks, place_layout
-from components.run_step import plan_step
 from components.settings import Settings
+from flows.corpus_on_ray import ray_command, recipe_name
 from flows.plan_run import plan_run, refuse_what_cannot_run
 from flows.plan_tables import plan_tables
 from flows.summary import together
@@ -19,29 +18,39 @@ from k8s.gang_manifests import gang_manifests, manifest_text
 from k8s.gang_rules import require_sound
 from k8s.pod import WORKSPACE
 from k8s.profile import Profile
+from k8s.ray_job import ray_job
 from k8s.request import GangRequest
 
 _TRAINED = "checkpoint"
 """The artifact that a gang makes."""
 _MOST_PODS = 12
 """Rows of the table; of more pods the first and the last."""
-_CHARS_OF_FINGERPRINT = 12
+_EXAMPLE = "deduplicate"
+"""The corpus step whose RayJob is shown: others differ from it in name and command alone."""
 
 
-def tell_dry_run(config: PipelineConfig, settings: Settings, profile: Profile, out: Console) -> None:
+def tell_dry_run(
+    config: PipelineConfig, settings: Settings, profile: Profile, arguments: Sequence[str], out: Console
+) -> None:
     """Print the plan of the training, where each rank would be, and the manifests as YAML; nothing is started.
 
-    ParamsError if the profile describes no cluster or cannot hold the layout: then with the nearest that
-    it can.
+    `arguments` are those of each step's command line: its parameters. The last manifest is that of one corpus step, if
+    the profile has a Ray pool. ParamsError if the profile describes no cluster or cannot hold the layout: then with
+    the nearest that it can.
     """
     require_cluster(profile)
     refuse_what_cannot_run(config, settings.workspace, profile)
     plan, hardware = plan_run(config, profile)
     placement = place_layout(config.pretrain.layout, hardware.devices_per_node)
-    request = gang_of(config.pretrain.threads_per_process, profile, placement, recipe_name(config, settings))
+    request = gang_of(config.pretrain.threads_per_process, profile, placement, training_name(config, settings))
     manifests = gang_manifests(profile, request)
     require_sound(manifests)
     out.print(together(plan_tables(plan, hardware), placement_table(placement, profile)))
+    if work := profile.cluster.data_work if profile.cluster else None:
+        asked = ray_command(step_named(_EXAMPLE), config, settings, work, arguments)
+        manifests.append(ray_job(work, asked.name, asked.command, asked.environment))
+        steps = ", ".join(step.name for step in STEPS if step.in_pieces)
+        out.print(f"\nOn Ray, each as a RayJob like that of {_EXAMPLE} at the end: {steps}")
     print(f"\n{manifest_text(manifests)}", end="")  # as it is: to be piped, never folded
 
 
@@ -67,18 +76,9 @@ def gang_of(threads_per_process: int, profile: Profile, placement: Placement, na
     )
 
 
-def recipe_name(config: PipelineConfig, settings: Settings) -> str:
-    """Of the gang: its step and the fingerprint, so that the same recipe is never submitted twice.
-
-    Before the corpus is made the fingerprint is that of the parameters alone.
-    """
-    step = step_making(_TRAINED)
-    try:
-        fingerprint = plan_step(step, config, settings).fingerprint
-    except MissingInputError:
-        sections = {name: getattr(config, name).model_dump(mode="json") for name in (step.name, *step.sections)}
-        fingerprint = fingerprint_of(step, sections, {}, {})
-    return f"{step.name}-{fingerprint[:_CHARS_OF_FINGERPRINT]}".replace("_", "-")
+def training_name(config: PipelineConfig, settings: Settings) -> str:
+    """Of the gang: the same recipe is never submitted twice."""
+    return recipe_name(step_making(_TRAINED), config, settings)
 
 
 def placement_table(placement: Placement, profile: Profile) -> Table:

@@ -12,7 +12,7 @@ from components.errors import ParamsError, ServiceError
 from components.planning.placement import place_layout
 from components.settings import CHECKPOINT_STORE_VARIABLE, RANKS_VARIABLE, Settings
 from components.step import Step
-from flows.cluster_plan import gang_of, recipe_name
+from flows.cluster_plan import gang_of, training_name
 from flows.plan_run import hardware_of
 from flows.run_context import RunContext
 from k8s.cluster_launcher import Connection, connect, gang_named
@@ -55,7 +55,7 @@ def refuse_unready_cluster(config: PipelineConfig, settings: Settings, profile: 
         )
     pretrain = config.pretrain
     placement = place_layout(pretrain.layout, hardware_of(profile, pretrain.layout.world_size).devices_per_node)
-    request = gang_of(pretrain.threads_per_process, profile, placement, recipe_name(config, settings))
+    request = gang_of(pretrain.threads_per_process, profile, placement, training_name(config, settings))
     try:
         gang_named(open_connection(profile, _PATIENCE_SECONDS), profile, request).observed()
     except (GangError, ManifestError) as error:
@@ -68,7 +68,14 @@ def environment_on_cluster(step: Step, run: RunContext) -> dict[str, str]:
     """What a step must be told whose ranks are on a cluster; nothing for any other."""
     if run.profile.cluster is None or not step.has_ranks:
         return {}
-    ranks = (sys.executable, "-P", "-m", "flows.gang_process", run.profile_name, recipe_name(run.config, run.settings))
+    ranks = (
+        sys.executable,
+        "-P",
+        "-m",
+        "flows.gang_process",
+        run.profile_name,
+        training_name(run.config, run.settings),
+    )
     flow_run, task_run = FlowRunContext.get(), TaskRunContext.get()
     return {
         RANKS_VARIABLE: json.dumps(ranks),

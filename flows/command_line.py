@@ -21,6 +21,7 @@ from components.lineage import StepRecord, archived_record, published_record, up
 from components.settings import Settings
 from flows import summary
 from flows.cluster_plan import tell_dry_run
+from flows.corpus_on_ray import step_arguments
 from flows.forms import LOCAL, TrainCodeModelRequest
 from flows.plan_run import known_profile, plan_run, write_page
 from flows.plan_tables import plan_tables
@@ -97,7 +98,7 @@ def run(
     config = load_config(settings.workspace / params, request.overrides())
     pool = known_profile(profile, settings.workspace)
     if dry_run:
-        tell_dry_run(config, settings, pool, out)
+        tell_dry_run(config, settings, pool, step_arguments(str(params), request.overrides()), out)
         return
     run_whole(request, config, pool, settings, out)
 

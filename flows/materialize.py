@@ -22,6 +22,7 @@ from components.lineage import StepRecord, published_record, send_records
 from components.run_step import find_published
 from components.step import Needs, Step
 from flows.cluster_run import environment_on_cluster
+from flows.corpus_on_ray import step_arguments
 from flows.job_place import start_job
 from flows.plan_run import cost_environment
 from flows.progress_page import ProgressPage
@@ -102,10 +103,9 @@ def _make(step: Step, run: RunContext) -> StepRecord:
 
 def _run_in_process(step: Step, run: RunContext, log: "logging.LoggerAdapter[Any] | logging.Logger") -> None:
     """Run `python -m components STEP` to its end; raises unless it succeeded."""
-    overrides = [part for override in run.overrides for part in ("--set", override)]
     request = JobRequest(
         name=step.name,
-        command=(sys.executable, "-m", "components", step.name, "--params", run.params_file, *overrides),
+        command=(sys.executable, "-m", "components", step.name, *step_arguments(run.params_file, run.overrides)),
         working_dir=run.settings.workspace,
         environment=run.settings.environment()
         | cost_environment(run.profile)

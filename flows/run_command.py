@@ -50,12 +50,12 @@ def run_whole(
 
 
 def _goes_on(config: PipelineConfig, profile: Profile, settings: Settings) -> str:
-    from flows.cluster_plan import recipe_name  # noqa: PLC0415
+    from flows.cluster_plan import training_name  # noqa: PLC0415
 
     namespace = profile.cluster.namespace if profile.cluster else ""
     return (
-        f"a training that was submitted goes on in {namespace} as {recipe_name(config, settings)}: run again to follow "
-        "it, or delete it there to end it"
+        f"a training that was submitted goes on in {namespace} as {training_name(config, settings)}: run again to "
+        "follow it, or delete it there to end it"
     )
 
 

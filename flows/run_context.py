@@ -52,7 +52,7 @@ class RunContext:
     profile_name: str
     """As it was asked for: a name, or a file of the workspace."""
     profile: Profile
-    """Where it trains."""
+    """Where it trains, and where its corpus is made."""
     hear: StepListener
 
 

@@ -40,7 +40,10 @@ FINGERPRINT = "starloom/fingerprint"
 _PATHS: dict[str, Any] = {
     "JobSet": {"group": "jobset.x-k8s.io", "version": "v1alpha2", "plural": "jobsets"},
     "Job": {"group": "batch", "version": "v1", "plural": "jobs"},
+    "RayJob": {"group": "ray.io", "version": "v1", "plural": "rayjobs"},
 }
+_DOING_WITHOUT = {"JobSet": "whose gang is an indexed_job", "RayJob": "whose data_work is null"}
+"""How a profile does without a kind that a cluster may not know."""
 _SILENCE_SECONDS = (10, 90)
 """To connect, and between two pieces of an answer: longer than a watch."""
 _UNREAD: dict[str, Any] = {"_preload_content": False, "_request_timeout": _SILENCE_SECONDS}
@@ -117,13 +120,7 @@ def submit(connection: Connection, profile: Profile, request: GangRequest) -> "G
     that name.
     """
     gang = gang_named(connection, profile, request)
-    there = gang.observed()
-    if there is not None:
-        _require_same(there, gang.manifests[-1])
-        if not isinstance(outcome_of(there, ()), Succeeded | None):
-            gang.remove()
-    for manifest in gang.manifests:
-        gang.was_adopted = not _create(connection, manifest)
+    gang.start(lambda there: isinstance(outcome_of(there, ()), Succeeded | None))
     return gang
 
 
@@ -131,8 +128,7 @@ def gang_named(connection: Connection, profile: Profile, request: GangRequest) -
     """The gang as it would be submitted, there or not. GangError and ManifestError; the cluster is not asked."""
     manifests = gang_manifests(profile, request)
     require_sound(manifests)
-    grace_seconds = profile.cluster.grace_seconds if profile.cluster else 0
-    return Gang(connection, [_signed(manifest) for manifest in manifests], grace_seconds)
+    return Gang(connection, manifests, TRAINER, profile.cluster.grace_seconds if profile.cluster else 0)
 
 
 def _signed(manifest: Manifest) -> Manifest:
@@ -169,7 +165,7 @@ def _not_created(kind: str, name: str, namespace: str, error: ApiException) -> s
     if error.status == 404:
         return (
             f"{kind} {name} cannot be created: the cluster has no namespace {namespace} or knows no {kind}; make the "
-            "one, install the other, or name a profile whose gang is an indexed_job"
+            f"one, install the other, or name a profile {_DOING_WITHOUT.get(kind, 'of a cluster that has it')}"
         )
     return f"{kind} {name} is no sound manifest for this cluster: {_message(error)}; mend the profile"
 
@@ -227,15 +223,15 @@ def _refusal(what: str, error: ApiException) -> str:
     return f"cannot {what}: {error.status} {message}; mend that and run again"
 
 
-class Gang:
-    """A gang on the cluster; `submit` makes it."""
+class ClusterJob:
+    """What a launcher has made on the cluster: started once, asked, heard and removed."""
 
-    def __init__(self, connection: Connection, manifests: list[Manifest], grace_seconds: int) -> None:
+    def __init__(self, connection: Connection, manifests: list[Manifest], container: str, grace_seconds: int) -> None:
+        """The last manifest is followed; `container` is the one of its pods that is heard."""
         self._connection = connection
-        self.manifests = manifests
-        """What is submitted, in that order."""
+        self._manifests = [_signed(manifest) for manifest in manifests]
+        self._container = container
         self._grace_seconds = grace_seconds
-        self._is_cancelled = False
         self.was_adopted = False
         """It was there already."""
         *_, last = manifests
@@ -245,34 +241,22 @@ class Gang:
         self.instance: str = last["metadata"]["labels"][_INSTANCE]
         """Value of the label that its pods bear."""
 
-    def observed(self) -> Manifest | None:
-        """The JobSet or Job as the cluster has it; None if it is gone."""
-        return _read(self._connection, self.kind, self.name, self.namespace)
+    def start(self, may_stay: Callable[[Manifest], bool]) -> None:
+        """Make it, or find the same that is there; what may not stay is removed first and made anew.
 
-    def is_kept(self) -> bool:
-        """Whether it is at work or has succeeded: then `submit` goes on with it."""
-        there = self.observed()
-        return there is not None and isinstance(outcome_of(there, ()), Succeeded | None)
-
-    def follow(
-        self,
-        *,
-        on_line: Callable[[str, str], None],
-        on_status: Callable[[GangStatus], None],
-        timeout_seconds: float | None = None,
-    ) -> GangOutcome:
-        """Until it is over; it goes on when the caller does not.
-
-        `on_line` gets pod and line, of the pod of rank 0 and of the first that fails: lines of a pod that a restart
-        removes at once may be lost. `on_status` gets every change. Both are called in this thread. A gang that is not
-        over after the timeout is cancelled. ClusterError as of `Connection.ask`.
+        ClusterError if the cluster refuses, or has another of that name.
         """
-        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        outcome = outcome_seen(self, on_line, on_status, deadline)
-        if outcome is None:
-            self.remove()
-            return TimedOut(f"{self.name} was not over after {timeout_seconds} s and was removed; give it more time")
-        return Cancelled() if self._is_cancelled and not isinstance(outcome, Succeeded) else outcome
+        there = self.observed()
+        if there is not None:
+            _require_same(there, self._manifests[-1])
+            if not may_stay(there):
+                self.remove()
+        for manifest in self._manifests:
+            self.was_adopted = not _create(self._connection, manifest)
+
+    def observed(self) -> Manifest | None:
+        """The JobSet, Job or RayJob as the cluster has it; None if it is gone."""
+        return _read(self._connection, self.kind, self.name, self.namespace)
 
     def list_gang(self) -> dict[str, Any]:
         """A list of one, or none."""
@@ -316,7 +300,7 @@ class Gang:
 
     def open_log(self, pod: str) -> Response | None:
         """With timestamps, and as it grows; None if there is none. ClusterError for anything else, at the first try."""
-        options: dict[str, Any] = {"container": TRAINER, "follow": True, "timestamps": True} | _UNREAD
+        options: dict[str, Any] = {"container": self._container, "follow": True, "timestamps": True} | _UNREAD
         options |= {"_request_timeout": _LOG_SILENCE_SECONDS}
         try:
             return _checked(self._connection.core.read_namespaced_pod_log(pod, self.namespace, **options))
@@ -332,18 +316,13 @@ class Gang:
             for one in self.list_pods()["items"]
         )
 
-    def cancel(self) -> None:
-        """End it and remove it; returns when it is gone, pods and all. Safe from another thread."""
-        self._is_cancelled = True
-        self.remove()
-
     def remove(self) -> None:
-        """Delete all that `submit` made, running or not; returns when it is gone. ClusterError if it stays."""
+        """Delete all that `start` made, running or not; returns when it is gone. ClusterError if it stays."""
         deadline = time.monotonic() + self._grace_seconds + _BEYOND_GRACE_SECONDS
-        for manifest in reversed(self.manifests):
+        for manifest in reversed(self._manifests):
             _delete(self._connection, manifest)
         polls = 0
-        while any(self._is_there(manifest) for manifest in self.manifests):
+        while any(self._is_there(manifest) for manifest in self._manifests):
             if time.monotonic() > deadline:
                 raise ClusterError(
                     f"{self.kind} {self.name} is deleted but stays; see what holds it: kubectl -n {self.namespace} "
@@ -354,6 +333,42 @@ class Gang:
 
     def _is_there(self, manifest: Manifest) -> bool:
         return _read(self._connection, manifest["kind"], manifest["metadata"]["name"], self.namespace) is not None
+
+
+class Gang(ClusterJob):
+    """A gang on the cluster; `submit` makes it."""
+
+    _is_cancelled = False
+
+    def is_kept(self) -> bool:
+        """Whether it is at work or has succeeded: then `submit` goes on with it."""
+        there = self.observed()
+        return there is not None and isinstance(outcome_of(there, ()), Succeeded | None)
+
+    def follow(
+        self,
+        *,
+        on_line: Callable[[str, str], None],
+        on_status: Callable[[GangStatus], None],
+        timeout_seconds: float | None = None,
+    ) -> GangOutcome:
+        """Until it is over; it goes on when the caller does not.
+
+        `on_line` gets pod and line, of the pod of rank 0 and of the first that fails: lines of a pod that a restart
+        removes at once may be lost. `on_status` gets every change. Both are called in this thread. A gang that is not
+        over after the timeout is cancelled. ClusterError as of `Connection.ask`.
+        """
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        outcome = outcome_seen(self, on_line, on_status, deadline)
+        if outcome is None:
+            self.remove()
+            return TimedOut(f"{self.name} was not over after {timeout_seconds} s and was removed; give it more time")
+        return Cancelled() if self._is_cancelled and not isinstance(outcome, Succeeded) else outcome
+
+    def cancel(self) -> None:
+        """End it and remove it; returns when it is gone, pods and all. Safe from another thread."""
+        self._is_cancelled = True
+        self.remove()
 
 
 def _delete(connection: Connection, manifest: Manifest) -> None:

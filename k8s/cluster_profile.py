@@ -158,6 +158,44 @@ class Limits(_Section):
     """Temporary files on the node's disk: beside the workspace, all that a pod can write to."""
 
 
+class DataWork(_Section):
+    """A Ray cluster of its own for each corpus step that works in pieces. KubeRay makes it; it goes with the step."""
+
+    namespace: Name
+    """Where flow runs are, with the accounts and the network policy of such pods (k8s/base)."""
+    image: Annotated[str, AfterValidator(_require_digest)]
+    """By digest: that of flow runs, which has Ray."""
+    workspace_claim: Name
+    """PersistentVolumeClaim with the workspace of the flow run, ReadWriteMany: every node sees it under one path."""
+    min_workers: Annotated[int, Field(ge=0)]
+    """Pods of the pool that are there from the beginning."""
+    max_workers: Count
+    """To which the pool grows while pieces wait."""
+    cpus_per_worker: Count
+    """As many pieces are at work in a pod."""
+    memory_gib_per_worker: Count
+    """Of all pieces of a pod, with what they hand each other."""
+    head_memory_gib: Count
+    """Of the pod in which the step itself runs: what it puts together, and Ray's books."""
+    worker_labels: dict[LabelKey, LabelValue]
+    """That the workers' nodes bear; empty for any node."""
+    worker_tolerations: tuple[Toleration, ...]
+    """Taints of those nodes, such as those of spot nodes. The head has none: with it all would be lost."""
+    deadline_seconds: Count
+    """After which a step is ended that is not over."""
+
+    @model_validator(mode="after")
+    def _least_is_no_more_than_most(self) -> "DataWork":
+        if self.min_workers > self.max_workers:
+            raise ValueError(f"min_workers {self.min_workers} is more than max_workers {self.max_workers}")
+        return self
+
+    @property
+    def pieces_at_work(self) -> int:
+        """When the pool is at its largest."""
+        return self.max_workers * self.cpus_per_worker
+
+
 class Cluster(_Section):
     """A Kubernetes cluster as we use it."""
 
@@ -176,6 +214,8 @@ class Cluster(_Section):
     shrink: Shrink | None
     """None waits for nodes as long as it takes."""
     storage: Storage
+    data_work: DataWork | None
+    """None: the corpus is made in the pod of the flow run, or on the machine that asks."""
     limits: Limits
     grace_seconds: Annotated[int, Field(ge=30)]
     """From the request to end until the kill: for the step at work, its checkpoint, and the upload."""

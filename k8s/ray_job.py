@@ -5,55 +5,49 @@ and go with the work, on spot nodes too: Ray runs the tasks of a lost worker aga
 published already are not computed again. Nothing here knows what the command does.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from k8s.pod_rules import RESTRICTED_CONTAINER, RESTRICTED_POD
+from k8s.cluster_profile import DataWork
+from k8s.pod import WORKSPACE
+from k8s.pod_rules import RESTRICTED_CONTAINER, RESTRICTED_POD, pod_faults, pods_of
 
-NAMESPACE = "starloom-runs"
 WORK_LABELS: Mapping[str, str] = {"starloom/role": "data-work", "app.kubernetes.io/part-of": "starloom"}
 """The network policy of these pods goes by them."""
 RAY_VERSION = "2.60.0"
+"""That the image must hold."""
+SUBMITTER = "submitter"
+"""Container of the pod that gives the command to the head and says what the command says."""
+HEAD = "ray-head"
+
+_INSTANCE = "app.kubernetes.io/instance"
+_MOST_NAME_CHARS = 47
+"""KubeRay appends to it (MaxRayJobNameLength)."""
 
 
-@dataclass(frozen=True)
-class RayWork:
-    """What is asked: a command, and how far the pool of workers may grow."""
+def ray_job(
+    work: DataWork, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The manifest. `command` is program and arguments; the environment is that of all its pods.
 
-    name: str
-    """A DNS label of at most 47 characters: KubeRay appends to it."""
-    command: str
-    """As one types it; the submitter gives it to `ray job submit`."""
-    image: str
-    """By its digest; it must hold Ray of RAY_VERSION."""
-    workspace_claim: str
-    """A ReadWriteMany claim: every node sees the workspace under the same path."""
-    max_workers: int
-    cpus_per_worker: int
-    memory_gib_per_worker: int
-    min_workers: int = 0
-    deadline_seconds: int = 86_400
-    environment: Mapping[str, str] = field(default_factory=dict[str, str])
-    spot_tolerations: tuple[Mapping[str, str], ...] = ()
-    """Tolerations of the taints that spot nodes carry; with none the workers stay off them."""
-
-
-def ray_job(work: RayWork) -> dict[str, Any]:
-    """The manifest. ValueError: a pool that cannot be, or a name that KubeRay would refuse."""
-    if not 0 <= work.min_workers <= work.max_workers or work.max_workers < 1:
-        raise ValueError(f"{work.min_workers} to {work.max_workers} workers is no pool; ask for at least one at most")
-    if len(work.name) > 47:
-        raise ValueError(f"the name {work.name!r} has {len(work.name)} characters; KubeRay takes no more than 47")
+    ValueError: a name that KubeRay would refuse.
+    """
+    if len(name) > _MOST_NAME_CHARS:
+        raise ValueError(f"the name {name!r} has {len(name)} characters; KubeRay takes no more than {_MOST_NAME_CHARS}")
+    values = {"RAY_USAGE_STATS_ENABLED": "0"} | dict(environment or {})
+    submitter = _template(work, name, values, SUBMITTER, cpus=1, memory_gib=1)
+    submitter["spec"]["restartPolicy"] = "Never"
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
-        "metadata": {"name": work.name, "namespace": NAMESPACE, "labels": dict(WORK_LABELS)},
+        "metadata": {"name": name, "namespace": work.namespace, "labels": dict(WORK_LABELS) | {_INSTANCE: name}},
         "spec": {
-            "entrypoint": work.command,
+            "entrypoint": _literal(shlex.join(command)),  # two shells read it; `ray job submit` quotes for the second
             "submissionMode": "K8sJobMode",
-            "submitterPodTemplate": _template(work, "submitter", cpus=1, memory_gib=1, restart="Never"),
-            "backoffLimit": 2,  # a lost head: a new cluster, in which what is published is found
+            "submitterPodTemplate": submitter,
+            "submitterConfig": {"backoffLimit": 2},  # a lost head comes back empty: then the command is given again
+            "backoffLimit": 0,  # KubeRay would make a new cluster for a person's mistake as well
             "activeDeadlineSeconds": work.deadline_seconds,
             "shutdownAfterJobFinishes": True,
             "ttlSecondsAfterFinished": 600,
@@ -68,16 +62,24 @@ def ray_job(work: RayWork) -> dict[str, Any]:
                 "headGroupSpec": {
                     # No CPUs: the head plans and keeps the books, and is not killed by a step's memory.
                     "rayStartParams": {"dashboard-host": "0.0.0.0", "num-cpus": "0"},  # noqa: S104
-                    "template": _head(work),
+                    "template": _head(work, name, values),
                 },
-                "workerGroupSpecs": [_workers(work)],
+                "workerGroupSpecs": [_workers(work, name, values)],
             },
         },
     }
 
 
-def _head(work: RayWork) -> dict[str, Any]:
-    template = _template(work, "ray-head", cpus=2, memory_gib=8)
+def ray_job_faults(manifest: Mapping[str, Any]) -> list[str]:
+    """What is wrong with its pods, one sentence each: an image whose digest nobody has set, above all."""
+    faults: list[str] = []
+    for pod in pods_of(manifest):
+        faults += pod_faults(pod, needs_token=pod.spec["containers"][0]["name"] == HEAD)
+    return faults
+
+
+def _head(work: DataWork, name: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    template = _template(work, name, environment, HEAD, cpus=2, memory_gib=work.head_memory_gib)
     template["metadata"]["annotations"] = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
     # The account has no rights of ours: KubeRay binds those of the autoscaler beside the head to it (rbac.go).
     template["spec"]["serviceAccountName"] = "ray-head"
@@ -91,11 +93,15 @@ def _head(work: RayWork) -> dict[str, Any]:
     return template
 
 
-def _workers(work: RayWork) -> dict[str, Any]:
-    template = _template(work, "ray-worker", cpus=work.cpus_per_worker, memory_gib=work.memory_gib_per_worker)
+def _workers(work: DataWork, name: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    template = _template(
+        work, name, environment, "ray-worker", cpus=work.cpus_per_worker, memory_gib=work.memory_gib_per_worker
+    )
     template["spec"]["terminationGracePeriodSeconds"] = 30  # a spot node is gone after two minutes, or after 30 seconds
-    if work.spot_tolerations:
-        template["spec"]["tolerations"] = [dict(toleration) for toleration in work.spot_tolerations]
+    if work.worker_labels:
+        template["spec"]["nodeSelector"] = dict(work.worker_labels)
+    if work.worker_tolerations:
+        template["spec"]["tolerations"] = [one.model_dump(exclude_none=True) for one in work.worker_tolerations]
     return {
         "groupName": "cpu",
         "replicas": work.min_workers,
@@ -106,12 +112,14 @@ def _workers(work: RayWork) -> dict[str, Any]:
     }
 
 
-def _template(work: RayWork, name: str, *, cpus: int, memory_gib: int, restart: str | None = None) -> dict[str, Any]:
+def _template(
+    work: DataWork, instance: str, environment: Mapping[str, str], name: str, *, cpus: int, memory_gib: int
+) -> dict[str, Any]:
     """A pod of the cluster: the workspace and room to write. Ray spills to /tmp what memory cannot hold."""
     container: dict[str, Any] = {
         "name": name,
         "image": work.image,
-        "env": [{"name": key, "value": value} for key, value in sorted(work.environment.items())],
+        "env": [{"name": key, "value": _literal(value)} for key, value in sorted(environment.items())],
         "envFrom": [
             {"configMapRef": {"name": "starloom"}},
             {"configMapRef": {"name": "object-store"}},
@@ -120,7 +128,7 @@ def _template(work: RayWork, name: str, *, cpus: int, memory_gib: int, restart: 
         "resources": _resources(cpus, memory_gib),
         "securityContext": dict(RESTRICTED_CONTAINER),
         "volumeMounts": [
-            {"name": "workspace", "mountPath": "/workspace"},
+            {"name": "workspace", "mountPath": WORKSPACE},
             {"name": "home", "mountPath": "/home/starloom"},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - inside the pod
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108
@@ -140,9 +148,12 @@ def _template(work: RayWork, name: str, *, cpus: int, memory_gib: int, restart: 
             {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": f"{max(1, memory_gib * 3 // 10)}Gi"}},
         ],
     }
-    if restart:
-        spec["restartPolicy"] = restart
-    return {"metadata": {"labels": dict(WORK_LABELS)}, "spec": spec}
+    return {"metadata": {"labels": dict(WORK_LABELS) | {_INSTANCE: instance}}, "spec": spec}
+
+
+def _literal(text: str) -> str:
+    """Kubernetes replaces `$(NAME)` in arguments and values, and takes `$$` for one sign."""
+    return text.replace("$", "$$")
 
 
 def _resources(cpus: int, memory_gib: int) -> dict[str, Any]:

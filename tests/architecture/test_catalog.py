@@ -5,6 +5,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import grimp
 import pytest
 from ruamel.yaml import YAML
 
@@ -27,6 +28,12 @@ def test_a_step_is_one_plain_function_with_the_artifacts_as_keywords(step: Step)
     assert {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY} == expected
     assert issubclass(inspect.signature(module.run).return_annotation, Summary)
     assert module.__doc__
+
+
+def test_the_steps_that_work_in_pieces_are_those_whose_module_reaches_the_runner() -> None:
+    graph = grimp.build_graph("components", "data_contracts", "model")
+    reaching = {step.name for step in STEPS if graph.chain_exists(step.module, "components.runner")}
+    assert reaching == {step.name for step in STEPS if step.in_pieces}
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)

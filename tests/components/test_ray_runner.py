@@ -24,8 +24,7 @@ ray = pytest.importorskip("ray", reason="Ray is not installed for this Python")
 
 pytestmark = pytest.mark.slow
 
-WITH_A_RUNNER = ["ingest_issues", *(step.name for step in STEPS if step.resumable and step.name != "pretrain")]
-"""Steps that give their work to whatever runner there is."""
+WITH_A_RUNNER = [step.name for step in STEPS if step.in_pieces]
 
 
 @pytest.fixture(scope="module")

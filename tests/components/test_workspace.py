@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +7,7 @@ import pytest
 
 from components.errors import WorkspaceBusyError
 from components.settings import Settings
-from components.workspace import exclusive
+from components.workspace import LOCK_HOLDER_VARIABLE, admitting, exclusive
 
 HOLD = """
 import sys
@@ -62,3 +63,30 @@ def test_a_child_of_the_holder_may_enter(settings: Settings) -> None:
 def test_two_workspaces_do_not_meet(settings: Settings, holder: subprocess.Popen, tmp_path: Path) -> None:
     with exclusive(Settings(workspace=tmp_path / "other"), "mine"):
         pass
+
+
+def hold_as(name: str, settings: Settings) -> subprocess.CompletedProcess[str]:
+    """What becomes of a process that bears this name in place of the holder's token."""
+    return subprocess.run(
+        [sys.executable, "-c", HOLD, str(settings.workspace)],
+        input="",
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {LOCK_HOLDER_VARIABLE: name},
+    )
+
+
+def test_a_guest_may_enter_by_its_name_while_it_is_admitted(settings: Settings) -> None:
+    with exclusive(settings, "a run"):
+        with admitting(settings, "deduplicate-0123456789ab"):
+            assert hold_as("deduplicate-0123456789ab", settings).stdout == "held\n"
+            assert "in use by" in hold_as("deduplicate-ba9876543210", settings).stderr
+        assert "in use by" in hold_as("deduplicate-0123456789ab", settings).stderr
+        assert "in use by" in hold_as("", settings).stderr
+
+
+def test_only_the_holder_admits(settings: Settings, holder: subprocess.Popen) -> None:
+    with pytest.raises(WorkspaceBusyError, match=r"in use by process .* \(a test\)"):
+        with admitting(settings, "deduplicate-0123456789ab"):
+            pass

@@ -176,7 +176,7 @@ def cluster_beside(ran: Ran, workspace: Path) -> Iterator[ClusterOfProcesses]:
     write_profile(workspace / "profiles" / "pods.yaml")
     api = ApiStandIn()
     api.start()
-    kubeconfig = api.write_kubeconfig(Path(ran.workspace.variables["KUBECONFIG"]))
+    kubeconfig = api.kubeconfig(Path(ran.workspace.variables["KUBECONFIG"]))
     running = ClusterOfProcesses(api, workspace, nodes=2)
     running.start()
     try:

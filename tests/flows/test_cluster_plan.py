@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from components.catalog import step_named
 from components.config import PipelineConfig, load_config
 from components.planning.placement import place_layout
 from components.settings import Settings
-from flows.cluster_plan import gang_of, recipe_name
+from flows.cluster_plan import gang_of
 from flows.command_line import main
+from flows.corpus_on_ray import recipe_name
 from k8s.profile import load_profile
 from tests.k8s.gangs import GANGS
 
@@ -50,8 +52,14 @@ def test_the_dry_run_of_the_reference_tells_memory_time_placement_and_manifests(
     placed = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
     assert placed["1"] == ["16", "128-135", "1", "0-1"]
     assert placed["63"] == ["63", "504-511", "3", "30-31"]
-    (manifest,) = YAML(typ="safe", pure=True).load_all(text)
-    assert manifest["kind"] == "JobSet"
+    gang, corpus_step = YAML(typ="safe", pure=True).load_all(text)
+    assert gang["kind"] == "JobSet"
+    assert corpus_step["kind"] == "RayJob"
+    assert corpus_step["metadata"]["name"].startswith("deduplicate-")
+    assert corpus_step["spec"]["entrypoint"] == f"python -m components deduplicate --params {REFERENCE}"
+    (told,) = [line for line in plan.splitlines() if line.startswith("On Ray, each as a RayJob")]
+    assert "ingest_issues, filter_quality" in " ".join(plan.split())
+    assert "deduplicate" in told
     assert not (workspace / ".starloom").exists()
 
 
@@ -74,10 +82,11 @@ def test_a_gang_of_processors_asks_deepspeed_for_no_gpu() -> None:
 
 def test_the_name_is_that_of_the_recipe(workspace: Path) -> None:
     settings = Settings.from_environment()
-    name = recipe_name(reference(), settings)
+    step = step_named("pretrain")
+    name = recipe_name(step, reference(), settings)
     assert name.startswith("pretrain-")
-    assert name == recipe_name(reference(), settings)
-    assert name != recipe_name(load_config(ROOT / REFERENCE, ["pretrain.seed=7"]), settings)
+    assert name == recipe_name(step, reference(), settings)
+    assert name != recipe_name(step, load_config(ROOT / REFERENCE, ["pretrain.seed=7"]), settings)
 
 
 def test_the_small_run_fits_a_cluster_of_processors(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

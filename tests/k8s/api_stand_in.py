@@ -44,6 +44,20 @@ class ApiStandIn:
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
+    def kubeconfig(self, path: Path) -> Path:
+        """Written to `path`; it leads here as long as the port is the same."""
+        named = {"cluster": "test", "user": "test"}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "contexts": [{"name": "test", "context": named}],
+            "clusters": [{"name": "test", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
+            "users": [{"name": "test", "user": {}}],
+        }
+        path.write_text(json.dumps(config))
+        return path
+
     def stop(self) -> None:
         """As when the API server is away: streams break, and nobody listens."""
         assert self._server
@@ -52,19 +66,6 @@ class ApiStandIn:
             self.changed.notify_all()
         self._server.shutdown()
         self._server.server_close()
-
-    def write_kubeconfig(self, path: Path) -> Path:
-        """One whose only context points here."""
-        kubeconfig = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "test",
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-            "clusters": [{"name": "test", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
-            "users": [{"name": "test", "user": {}}],
-        }
-        path.write_text(json.dumps(kubeconfig))
-        return path
 
     def put(self, path: str, one: Object) -> None:
         with self.changed:
@@ -151,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(self._changes(int(self.asked["resourceVersion"])))
         elif self.where in self.api.objects:
             self._answer(200, self.api.objects[self.where])
-        elif self.where.rsplit("/", 1)[-1] in {"pods", "jobs", "jobsets"}:
+        elif self.where.rsplit("/", 1)[-1] in {"pods", "jobs", "jobsets", "rayjobs"}:
             with self.api.changed:
                 items = [one for path, one in self.api.objects.items() if self._is_asked_for(path, one)]
                 listed = {"kind": "List", "metadata": {"resourceVersion": str(self.api.version)}, "items": items}

@@ -46,7 +46,7 @@ def api() -> Iterator[ApiStandIn]:
 
 @pytest.fixture
 def kubeconfig(api: ApiStandIn, tmp_path: Path) -> Path:
-    return api.write_kubeconfig(tmp_path / "kubeconfig")
+    return api.kubeconfig(tmp_path / "kubeconfig")
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def cluster(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     write_profile(workspace / PROFILE)
     api = ApiStandIn()
     api.start()
-    kubeconfig = api.write_kubeconfig(tmp_path / "kubeconfig")
+    kubeconfig = api.kubeconfig(tmp_path / "kubeconfig")
     running = ClusterOfProcesses(api, workspace, nodes=2)
     running.start()
     monkeypatch.setenv("STARLOOM_WORKSPACE", str(workspace))
