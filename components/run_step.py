@@ -234,7 +234,7 @@ def _attempts(step: Step, config: PipelineConfig, settings: Settings, staging: P
     if step.has_ranks and settings.ranks:
         return Attempts(place, lambda held: observed_cost(1, held, costs), clock=lambda: read_held_seconds(work_dir))
     on_cores = costs is None or costs.device == "cpu-core"
-    devices = pretrain.layout.world_size * (pretrain.threads_per_process if on_cores else 1)
+    devices = (pretrain.layout.world_size if step.has_ranks else 1) * (pretrain.threads_per_process if on_cores else 1)
     return Attempts(place, lambda seconds: observed_cost(devices, seconds, costs))
 
 

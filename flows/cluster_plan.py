@@ -10,8 +10,10 @@ from components.config import PipelineConfig
 from components.errors import ParamsError
 from components.planning.placement import Placement, PodRanks, place_layout
 from components.settings import Settings
+from components.step import Step
+from components.workspace import LOCK_HOLDER_VARIABLE
 from flows.corpus_on_ray import ray_command, recipe_name
-from flows.plan_run import plan_run, refuse_what_cannot_run
+from flows.plan_run import cost_environment, plan_run, refuse_what_cannot_run
 from flows.plan_tables import plan_tables
 from flows.summary import together
 from k8s.gang_manifests import gang_manifests, manifest_text
@@ -73,6 +75,35 @@ def gang_of(threads_per_process: int, profile: Profile, placement: Placement, na
         close_pods=placement.pipeline_nodes,
         environment=environment,
         checkpoint_store=storage.checkpoint_store if storage else None,
+    )
+
+
+def pod_of_step(
+    step: Step, config: PipelineConfig, settings: Settings, profile: Profile, arguments: Sequence[str]
+) -> GangRequest:
+    """What the cluster is asked for by a step that needs a device: one pod that runs its command, with one device.
+
+    `arguments` are those of its command line. Nothing in it depends on who submits, so it can be adopted.
+    """
+    name = recipe_name(step, config, settings)
+    environment = {
+        "STARLOOM_WORKSPACE": WORKSPACE,
+        "STARLOOM_EVENTS": "json",
+        LOCK_HOLDER_VARIABLE: name,  # as the guest that the run lets in
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONSAFEPATH": "1",
+        **cost_environment(profile),
+    }
+    if profile.cluster:
+        environment["STARLOOM_IMAGE_DIGEST"] = profile.cluster.image.partition("@")[2]
+    return GangRequest(
+        name=name,
+        agent=(),
+        command=("python", "-m", "components", step.name, *arguments),
+        nodes=1,
+        processes_per_node=1,
+        environment=environment,
+        is_restarted=False,
     )
 
 

@@ -4,14 +4,18 @@ from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from components.errors import WorkerError
-from components.step import Step
+from components.errors import ParamsError, WorkerError
+from components.step import Needs, Step
 from components.workspace import admitting
+from flows.cluster_plan import pod_of_step
 from flows.cluster_run import open_connection
 from flows.corpus_on_ray import data_work_of, inside_workspace, ray_command, step_arguments
 from flows.run_context import RunContext
 from k8s.cluster_profile import DataWork
+from k8s.gang_manifests import GangError
+from k8s.gang_rules import ManifestError
 from k8s.local_launcher import launch
+from k8s.pod_job import run_in_pod
 from k8s.ray_launcher import run_on_ray
 from k8s.request import ClusterError, JobOutcome, JobRequest
 
@@ -31,10 +35,32 @@ class RunningJob(Protocol):
 def start_job(step: Step, request: JobRequest, run: RunContext) -> AbstractContextManager[RunningJob]:
     """Start it where the profile of the run says; leaving the block ends whatever of it still runs.
 
-    A step that works in pieces goes to the Ray pool of the profile, if that has one, and all others to this machine.
+    A step that works in pieces goes to the Ray pool of the profile, if that has one; one that needs a GPU to a node of
+    its cluster; all others to this machine, a training too, since its ranks are elsewhere.
     """
     work = data_work_of(step, run.profile)
-    return launch(request) if work is None else _on_ray(step, run, work)
+    if work is not None:
+        return _on_ray(step, run, work)
+    if run.profile.cluster and step.needs is Needs.GPU and not step.has_ranks:
+        return _in_a_pod(step, run)
+    return launch(request)
+
+
+@contextmanager
+def _in_a_pod(step: Step, run: RunContext) -> Generator[RunningJob]:
+    """ParamsError if the profile cannot hold it, WorkerError if the cluster refuses or does not answer."""
+    arguments = step_arguments(inside_workspace(run.params_file, run.settings.workspace), run.overrides)
+    request = pod_of_step(step, run.config, run.settings, run.profile, arguments)
+    try:
+        with (
+            admitting(run.settings, request.name),
+            run_in_pod(open_connection(run.profile), run.profile, request) as job,
+        ):
+            yield job
+    except (GangError, ManifestError) as error:
+        raise ParamsError(f"{step.name}: {error}") from None
+    except ClusterError as error:
+        raise WorkerError(f"{step.name}: {error}") from None
 
 
 @contextmanager

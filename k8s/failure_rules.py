@@ -32,11 +32,11 @@ def _fail_job_on_exit(code: int) -> dict[str, Any]:
     return {"action": "FailJob", "onExitCodes": {"containerName": TRAINER, "operator": "In", "values": [code]}}
 
 
-def set_failure_policy(gang: JobSetGang) -> dict[str, Any]:
+def set_failure_policy(gang: JobSetGang, *, is_restarted: bool) -> dict[str, Any]:
     """Of the JobSet. Before JobSet 0.10 a preemption cannot be told from a mistake, so it counts as a restart."""
     mistake: dict[str, Any] = {"name": "mistake", "action": "FailJobSet", **_when_a_rule_matched()}
     rules = [mistake]
-    if gang.tells_failures_apart:
+    if gang.tells_failures_apart and is_restarted:
         mistake["onJobFailureMessagePatterns"] = [_matched_at(str(_MISTAKE_INDEX))]
         disruption = {"name": "disruption", "action": "RestartJobSetAndIgnoreMaxRestarts", **_when_a_rule_matched()}
         disruption["onJobFailureMessagePatterns"] = [
@@ -44,7 +44,7 @@ def set_failure_policy(gang: JobSetGang) -> dict[str, Any]:
         ]
         rules.append(disruption)
     return {
-        "maxRestarts": gang.max_restarts,
+        "maxRestarts": gang.max_restarts if is_restarted else 0,
         "restartStrategy": "BlockingRecreate",  # else two generations of pods may share a node's memory for a while
         "rules": rules,
     }

@@ -70,7 +70,7 @@ def _jobset(cluster: Cluster, gang: JobSetGang, request: GangRequest) -> Manifes
     spec |= {
         # A pod must be found before it is ready: rank 0 is ready only when the others have found it.
         "network": {"enableDNSHostnames": True, "subdomain": request.name, "publishNotReadyAddresses": True},
-        "failurePolicy": set_failure_policy(gang),
+        "failurePolicy": set_failure_policy(gang, is_restarted=request.is_restarted),
         "replicatedJobs": [
             {
                 "name": TRAINER,

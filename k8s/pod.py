@@ -78,6 +78,8 @@ def _container(cluster: Cluster, request: GangRequest, master_host: str) -> dict
 
 def _command(cluster: Cluster, request: GangRequest, master_host: str) -> list[str]:
     """No shell: Kubernetes itself puts the index of the pod in the place of `$(JOB_COMPLETION_INDEX)`."""
+    if not request.agent:
+        return list(map(_literal, request.command))
     options = (
         f"--nnodes={request.nodes}",
         f"--nproc-per-node={request.processes_per_node}",

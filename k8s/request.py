@@ -43,9 +43,9 @@ class GangRequest:
     name: str
     """An RFC 1035 label; that of the recipe, so that what is asked twice is one thing."""
     agent: tuple[str, ...]
-    """Starts the processes of a pod; takes torchrun's options, and comes before them."""
+    """Starts the processes of a pod; takes torchrun's options, and comes before them. Empty: the command is all."""
     command: tuple[str, ...]
-    """What each process runs, as torchrun takes it: `-m MODULE ARGUMENTS`."""
+    """What each process runs: with an agent as torchrun takes it, `-m MODULE ARGUMENTS`."""
     nodes: int
     """Pods; each has a node's devices."""
     processes_per_node: int
@@ -54,6 +54,8 @@ class GangRequest:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     checkpoint_store: str | None = None
     """s3://bucket/prefix."""
+    is_restarted: bool = True
+    """Whether all pods are made anew when one fails, as often as the profile says."""
     volumes: tuple[Volume, ...] = ()
 
 

@@ -128,7 +128,7 @@ def test_a_training_tells_what_it_took_and_is_no_other_for_it(
     record = run_step(step, config, settings.model_copy(update={"device_costs": costs}))
     cost = record.provenance.cost
     assert cost is not None
-    cores = config.pretrain.layout.world_size * config.pretrain.threads_per_process
+    cores = config.pretrain.threads_per_process  # one process: the step has no ranks
     assert cost.device_hours > cores * 0.2 / 3600 - 1e-6
     assert cost.energy_kwh == pytest.approx(cost.device_hours * 0.15, abs=1e-6)
     assert cost.carbon_kg == pytest.approx(cost.device_hours * 0.075, abs=1e-6)
@@ -157,7 +157,7 @@ def test_what_a_training_took_before_it_failed_is_counted(
             run_step(step, config, settings)
     record = run_step(step, config, settings)
     assert record.provenance.cost is not None
-    cores = config.pretrain.layout.world_size * config.pretrain.threads_per_process
+    cores = config.pretrain.threads_per_process  # one process: the step has no ranks
     assert record.provenance.attempts == 3
     assert record.provenance.cost.device_hours > cores * 0.9 / 3600 - 1e-5
     assert record.identity() == undisturbed.identity()

@@ -193,10 +193,12 @@ def test_a_run_trains_on_the_cluster_that_its_profile_names(ran: Ran, cluster: C
     asked = ("run", "--profile", "profiles/pods.yaml", "--seed", "7")
     first = copy.starloom(*asked)
     assert first.returncode == 0, first.stdout + first.stderr
-    (name,) = cluster.gangs
+    name, evaluation = cluster.gangs
+    assert evaluation.startswith("evaluate-model-")
     for told in (f"pretrain: submitted JobSet {name} in", "pretrain: 2 of 2 pods run", "pretrain: done"):
         assert told in first.stdout
     assert "starloom-cluster version 1" in first.stdout
+    assert not any("/jobsets/evaluate" in path for path in cluster.api.objects)
     record = published_record("checkpoint", Settings(workspace=copy.path))
     assert name == f"pretrain-{record.fingerprint[:12]}"
     assert record.provenance.cost.pool == "pods"

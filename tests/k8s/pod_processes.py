@@ -121,7 +121,10 @@ class GangOfProcesses:
         spec = self._job["template"]["spec"]
         (container,) = spec["containers"]
         (mount,) = [each["mountPath"] for each in container["volumeMounts"] if each["name"] == "workspace"]
-        variables = self._variables(container, index)
+        variables = {
+            name: str(node) + value.removeprefix(mount) if value.startswith(mount) else value
+            for name, value in self._variables(container, index).items()
+        }
         command = [self._argument(part, variables, mount, node) for part in container["command"]]
         assert command[0] == "python"
         self.place.mkdir(parents=True, exist_ok=True)
