@@ -4,7 +4,6 @@ A gang outlives whoever submitted it: who submits the same again goes on followi
 plain JSON here. Jobs go through the client for custom objects too: the paths are the same, and so is the code.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from k8s.failure_rules import TRAINER
 from k8s.gang_follower import outcome_seen
+from k8s.gang_identity import difference, signed
 from k8s.gang_manifests import Manifest, gang_manifests
 from k8s.gang_outcome import outcome_of
 from k8s.gang_rules import require_sound
@@ -34,13 +34,13 @@ from k8s.request import (
 
 T = TypeVar("T")
 
-FINGERPRINT = "starloom/fingerprint"
-"""Annotation: hash of the manifest as it was meant, before the cluster filled in its defaults."""
-
 _PATHS: dict[str, Any] = {
     "JobSet": {"group": "jobset.x-k8s.io", "version": "v1alpha2", "plural": "jobsets"},
     "Job": {"group": "batch", "version": "v1", "plural": "jobs"},
+    "Workload": {"group": "kueue.x-k8s.io", "version": "v1beta1", "plural": "workloads"},
 }
+_REASONS = ("Event", "Workload")
+"""They only say why a gang waits: where they may not be read, or there is no Kueue, it is followed without."""
 _SILENCE_SECONDS = (10, 90)
 """To connect, and between two pieces of an answer: longer than a watch."""
 _UNREAD: dict[str, Any] = {"_preload_content": False, "_request_timeout": _SILENCE_SECONDS}
@@ -118,7 +118,7 @@ def submit(connection: Connection, profile: Profile, request: GangRequest) -> "G
     """
     manifests = gang_manifests(profile, request)
     require_sound(manifests)
-    manifests = [_signed(manifest) for manifest in manifests]
+    manifests = [signed(manifest) for manifest in manifests]
     grace_seconds = profile.cluster.grace_seconds if profile.cluster else 0
     gang = Gang(connection, manifests, grace_seconds)
     there = gang.observed()
@@ -129,13 +129,6 @@ def submit(connection: Connection, profile: Profile, request: GangRequest) -> "G
     for manifest in manifests:
         gang.was_adopted = not _create(connection, manifest)
     return gang
-
-
-def _signed(manifest: Manifest) -> Manifest:
-    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
-    signature = {FINGERPRINT: hashlib.sha256(text.encode()).hexdigest()}
-    metadata = manifest["metadata"]
-    return manifest | {"metadata": metadata | {"annotations": metadata.get("annotations", {}) | signature}}
 
 
 def _create(connection: Connection, manifest: Manifest) -> bool:
@@ -171,13 +164,9 @@ def _not_created(kind: str, name: str, namespace: str, error: ApiException) -> s
 
 
 def _require_same(there: Manifest, manifest: Manifest) -> None:
-    annotations = there["metadata"].get("annotations") or {}
-    if annotations.get(FINGERPRINT) != manifest["metadata"]["annotations"][FINGERPRINT]:
-        name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
-        raise ClusterError(
-            f"{namespace} has another {manifest['kind']} {name}, made from another profile or request; see whose it "
-            f"is, and delete it: kubectl -n {namespace} delete {manifest['kind'].lower()} {name}"
-        )
+    different = difference(there, manifest)
+    if different:
+        raise ClusterError(different)
 
 
 def _read(connection: Connection, kind: str, name: str, namespace: str) -> Manifest | None:
@@ -239,6 +228,11 @@ class Gang:
         self.namespace: str = last["metadata"]["namespace"]
         self.instance: str = last["metadata"]["labels"][_INSTANCE]
         """Value of the label that its pods bear."""
+        is_queued = bool(last["spec"].get("suspend"))
+        self.kinds: tuple[str, ...] = (
+            (self.kind, "Pod", "Event", "Workload") if is_queued else (self.kind, "Pod", "Event")
+        )
+        """Of the objects that tell of it."""
 
     def observed(self) -> Manifest | None:
         """The JobSet or Job as the cluster has it; None if it is gone."""
@@ -264,45 +258,41 @@ class Gang:
             return TimedOut(f"{self.name} was not over after {timeout_seconds} s and was removed; give it more time")
         return Cancelled() if self._is_cancelled and not isinstance(outcome, Succeeded) else outcome
 
-    def list_gang(self) -> dict[str, Any]:
-        """A list of one, or none."""
-        return self._connection.ask(f"list {self.kind}s in {self.namespace}", lambda: _json(self._gang_stream()))
+    def list_all(self, kind: str) -> dict[str, Any]:
+        """Of one of its `kinds`: pods of all restarts that are there, events of its Job, all Workloads there are."""
+        expected = (403, 404) if kind in _REASONS else ()
+        try:
+            return self._connection.ask(
+                f"list {kind}s in {self.namespace}", lambda: _json(self._stream(kind)), expected=expected
+            )
+        except ApiException:
+            return {"items": [], "metadata": {"resourceVersion": ""}}
 
-    def list_pods(self) -> dict[str, Any]:
-        """Its pods, of all restarts that are still there."""
-        return self._connection.ask(f"list pods in {self.namespace}", lambda: _json(self._pod_stream()))
+    def watch(self, kind: str, version: str) -> Response | None:
+        """From that version on; None if it has expired, or there is nothing to watch."""
 
-    def _gang_stream(self, **options: Any) -> Any:
-        return self._connection.objects.list_namespaced_custom_object(
-            **_PATHS[self.kind],
-            namespace=self.namespace,
-            field_selector=f"metadata.name={self.name}",
-            **_UNREAD,
-            **options,
-        )
-
-    def _pod_stream(self, **options: Any) -> Any:
-        return self._connection.core.list_namespaced_pod(
-            self.namespace, label_selector=f"{_INSTANCE}={self.instance}", **_UNREAD, **options
-        )
-
-    def watch_gang(self, version: str) -> Response | None:
-        """From that version on; None if it has expired."""
-        return self._watch(self._gang_stream, version)
-
-    def watch_pods(self, version: str) -> Response | None:
-        """From that version on; None if it has expired."""
-        return self._watch(self._pod_stream, version)
-
-    def _watch(self, stream: Callable[..., Any], version: str) -> Response | None:
         def watch() -> Response:
             options: dict[str, Any] = {"watch": True, "resource_version": version, "timeout_seconds": _WATCH_SECONDS}
-            return _checked(stream(**options))
+            return _checked(self._stream(kind, **options))
 
+        expected = (403, 404, 410) if kind in _REASONS else (410,)
         try:
-            return self._connection.ask(f"watch {self.namespace}", watch, expected=(410,))
+            return self._connection.ask(f"watch {self.namespace}", watch, expected=expected)
         except ApiException:
             return None
+
+    def _stream(self, kind: str, **options: Any) -> Any:
+        options |= _UNREAD
+        core, objects = self._connection.core, self._connection.objects
+        if kind == "Pod":
+            return core.list_namespaced_pod(self.namespace, label_selector=f"{_INSTANCE}={self.instance}", **options)
+        if kind == "Event":
+            job = self.name if self.kind == "Job" else f"{self.name}-{TRAINER}-0"
+            of_job = f"involvedObject.kind=Job,involvedObject.name={job},type=Warning"
+            return core.list_namespaced_event(self.namespace, field_selector=of_job, **options)
+        if kind == self.kind:
+            options["field_selector"] = f"metadata.name={self.name}"
+        return objects.list_namespaced_custom_object(**_PATHS[kind], namespace=self.namespace, **options)
 
     def open_log(self, pod: str) -> Response | None:
         """With timestamps, and as it grows; None if there is none. ClusterError for anything else, at the first try."""
@@ -319,7 +309,7 @@ class Gang:
         """Whether its log may go on."""
         return any(
             one["metadata"]["name"] == pod and one.get("status", {}).get("phase") == "Running"
-            for one in self.list_pods()["items"]
+            for one in self.list_all("Pod")["items"]
         )
 
     def cancel(self) -> None:

@@ -87,11 +87,16 @@ class ApiStandIn:
             self.oldest = self.version
             self.changed.notify_all()
 
-    def wait_for(self, method: str, part: str, times: int = 1) -> None:
+    def wait_for_watches(self, *resources: str, times: int = 1) -> None:
+        """Of each, so often since the start."""
         deadline = time.monotonic() + 10
-        while sum(one == method and part in path for one, path in list(self.requests)) < times:
-            assert time.monotonic() < deadline, f"no {method} of {part} in {self.requests}"
-            time.sleep(0.01)
+        for resource in resources:
+            while self._watches(resource) < times:
+                assert time.monotonic() < deadline, f"no watch of {resource} in {self.requests}"
+                time.sleep(0.01)
+
+    def _watches(self, resource: str) -> int:
+        return sum(f"/{resource}?" in path and "watch=true" in path for _, path in list(self.requests))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -134,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(self._changes(int(self.asked["resourceVersion"])))
         elif self.where in self.api.objects:
             self._answer(200, self.api.objects[self.where])
-        elif self.where.rsplit("/", 1)[-1] in {"pods", "jobs", "jobsets"}:
+        elif self.where.rsplit("/", 1)[-1] in {"pods", "jobs", "jobsets", "events", "workloads"}:
             with self.api.changed:
                 items = [one for path, one in self.api.objects.items() if self._is_asked_for(path, one)]
                 listed = {"kind": "List", "metadata": {"resourceVersion": str(self.api.version)}, "items": items}
@@ -148,6 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
             if path in self.api.objects:
                 self._refuse(409, f"{path} already exists")
                 return
+            self.body["metadata"]["uid"] = f"uid-{self.api.version}"
             self.api.put(path, self.body)
         self._answer(201, self.body)
 
@@ -164,9 +170,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, {"kind": "Status", "status": "Success"})
 
     def _is_asked_for(self, path: str, one: Object) -> bool:
-        key, _, value = (self.asked.get("labelSelector") or self.asked.get("fieldSelector") or "").partition("=")
-        labels = one["metadata"].get("labels", {}) | {"metadata.name": one["metadata"]["name"]}
-        return path.rsplit("/", 1)[0] == self.where and (not key or labels.get(key) == value)
+        selector = self.asked.get("labelSelector") or self.asked.get("fieldSelector")
+        asked = [term.split("=") for term in selector.split(",")] if selector else []
+        has = one["metadata"].get("labels", {}) | {"metadata.name": one["metadata"]["name"], "type": one.get("type")}
+        has |= {f"involvedObject.{key}": value for key, value in one.get("involvedObject", {}).items()}
+        return path.rsplit("/", 1)[0] == self.where and all(has.get(key) == value for key, value in asked)
 
     def _changes(self, version: int) -> Iterator[bytes]:
         generation = self.api.generation
