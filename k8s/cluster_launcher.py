@@ -46,8 +46,8 @@ _SILENCE_SECONDS = (10, 90)
 _UNREAD: dict[str, Any] = {"_preload_content": False, "_request_timeout": _SILENCE_SECONDS}
 """The client leaves the answer to us: its own types refuse values that a newer server knows."""
 _INSTANCE = "app.kubernetes.io/instance"
-_PASSING = {429, 500, 502, 503, 504}
-"""What an API server answers that is busy, starting, or waits for a webhook."""
+_PASSING = {0, 429, 500, 502, 503, 504}
+"""What an API server answers that is busy, starting, or waits for a webhook; 0 is the client's for TLS that broke."""
 _WATCH_SECONDS = 60
 """Of one watch; then everything is listed again, which heals whatever was missed."""
 _LOG_SILENCE_SECONDS = (10, 600)
@@ -78,9 +78,9 @@ class Connection:
             except ApiException as error:
                 if error.status in expected:
                     raise
-                if error.status not in _PASSING:
+                if error.status not in _PASSING or _is_mistrust(error):
                     raise ClusterError(_refusal(what, error)) from None
-                why = f"{error.status} {_message(error)}"
+                why = f"{error.status} {_message(error)}".removeprefix("0 ")
             except HTTPError as error:
                 why = type(error).__name__
             if time.monotonic() > deadline:
@@ -198,11 +198,18 @@ def _message(error: ApiException) -> str:
     try:
         return str(json.loads(error.body or "")["message"])
     except (ValueError, KeyError, TypeError):
-        return str(error.reason)
+        return " ".join(str(error.reason).split())
+
+
+def _is_mistrust(error: ApiException) -> bool:
+    """Whether the one side does not take the other's certificate, which waiting does not mend."""
+    return error.status == 0 and "certificate" in _message(error).lower()
 
 
 def _refusal(what: str, error: ApiException) -> str:
     message = _message(error)
+    if error.status == 0:
+        return f"cannot {what}: {message}; see that the kubeconfig has this cluster's certificates and renew them"
     if "exceeded quota" in message:
         return f"cannot {what}: {message}; free some of it, or have the quota raised"
     if error.status == 403:

@@ -4,7 +4,9 @@ No controller, scheduler, admission or validation runs: the test itself writes w
 shows that the launcher speaks the protocol and what it makes of an answer, not that a cluster would answer so.
 """
 
+import contextlib
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -32,6 +34,7 @@ class ApiStandIn:
         self.logs: dict[str, list[str]] = {}
         self.removal_seconds = 0.1
         self.port = 0
+        self.tls: ssl.SSLContext | None = None
         self.generation = 0
         self._server: ThreadingHTTPServer | None = None
 
@@ -39,6 +42,9 @@ class ApiStandIn:
         handler = type("Handler", (_Handler,), {"api": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), handler)
         self._server.daemon_threads = True
+        if self.tls:  # each connection shakes hands in its own thread, with its first byte
+            options = {"server_side": True, "do_handshake_on_connect": False}
+            self._server.socket = self.tls.wrap_socket(self._server.socket, **options)
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -105,6 +111,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):  # a client that is cut off, or does not trust us
+            super().handle()
 
     def do_GET(self) -> None:
         self._serve(self._get)
