@@ -8,7 +8,10 @@ from typing import Any
 
 Observed = dict[str, Any]
 
-_NOT_SEEN = "no Workload of Kueue is seen for it yet; see that Kueue runs and that its configuration manages JobSets"
+_NOT_SEEN = (
+    "no Workload of Kueue is seen for it yet; see that Kueue runs, that its configuration manages JobSets, and that "
+    "the priority class exists"
+)
 _MARK = " is forbidden: "
 _FAILED_CREATE = "FailedCreate"
 """Reason of the Job controller's event `Error creating: pods "NAME" is forbidden: exceeded quota: ...`."""

@@ -229,9 +229,11 @@ def small_profile(namespace: str, kind: str, *, max_restarts: int = 0, **cluster
     return Profile.model_validate(raw)
 
 
-def pool_profile(namespace: str, pool: Pool, *, nodes: int, queue: Object | None = None, **in_pool: Any) -> Profile:
+def pool_profile(
+    namespace: str, pool: Pool, *, nodes: int, queue: Object | None = None, max_restarts: int = 0, **in_pool: Any
+) -> Profile:
     """Whole nodes of the pool, by their GPUs, as a JobSet. `nodes` may be more than there are."""
-    raw = small_profile(namespace, "jobset").model_dump()
+    raw = small_profile(namespace, "jobset", max_restarts=max_restarts).model_dump()
     raw |= {"name": namespace, "nodes": nodes, "devices_per_node": pool.gpus}
     raw["cluster"]["pool"] |= {"gpu_resource": GPU, "labels": pool.labels, "tolerations": pool.tolerations, **in_pool}
     raw["cluster"]["queue"] = queue

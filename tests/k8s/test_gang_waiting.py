@@ -43,7 +43,7 @@ def evicted(reason: str, message: str) -> dict[str, Any]:
         ([workload("a", "ours", PREEMPTED, evicted("Preempted", PREEMPTED))], PREEMPTED),
         ([workload("a", "ours", "LocalQueue training doesn't exist")], "LocalQueue training doesn't exist"),
         ([workload("a", "ours", "")], "Pending"),
-        ([workload("a", "another", SHORT)], "no Workload of Kueue is seen for it yet; see that Kueue runs and that"),
+        ([workload("a", "another", SHORT)], "no Workload of Kueue is seen for it yet; see that Kueue runs, that"),
         ([], "no Workload of Kueue is seen for it yet"),
         (
             [{"metadata": workload("a", "ours", "")["metadata"], "spec": {"queueName": "training"}}],
@@ -82,6 +82,12 @@ def test_pods_that_cannot_be_made_are_told_without_the_name_of_one() -> None:
     assert waits_for(gang(), [], None, events) == QUOTA
     assert waits_for(gang(), [pod(0)], None, events) == QUOTA
     assert waits_for(gang(), [pod(0), pod(1)], None, events) is None
+
+
+def test_what_the_cluster_has_combined_is_told_the_same() -> None:
+    event = failed_create("a", JOB, QUOTA)
+    event["message"] = f"(combined from similar events): {event['message']}"
+    assert waits_for(gang(), [], None, [event]) == QUOTA
 
 
 def test_what_is_no_refusal_is_told_whole() -> None:

@@ -47,16 +47,18 @@ def connection() -> Connection:
     return connect(Path(KUBECONFIG), patience_seconds=60.0)
 
 
-def queued(cluster: Live, pool: Pool, *, nodes: int, by_block: bool = False) -> Profile:
+def queued(
+    cluster: Live, pool: Pool, *, nodes: int, by_block: bool = False, is_urgent: bool = False, max_restarts: int = 0
+) -> Profile:
     """Its class is named after the namespace: classes are the whole cluster's."""
     queue = {
         "local_queue": "training",
-        "priority_class": cluster.namespace,
-        "priority": 1000,
+        "priority_class": f"{cluster.namespace}-urgent" if is_urgent else cluster.namespace,
+        "priority": 2000 if is_urgent else 1000,
         "topology_level": pool.block_label if by_block else None,
         "nodes_per_block": pool.nodes_per_block if by_block else None,
     }
-    return pool_profile(cluster.namespace, pool, nodes=nodes, queue=queue)
+    return pool_profile(cluster.namespace, pool, nodes=nodes, queue=queue, max_restarts=max_restarts)
 
 
 @contextlib.contextmanager
@@ -160,6 +162,33 @@ def test_a_gang_waits_behind_another_and_starts_after_it(cluster: Live, connecti
         behind.wait_for(is_started, BOUND_SECONDS)
         cluster.succeed(second, most)
         assert behind.outcome(BOUND_SECONDS) == Succeeded()
+        first.remove()
+        second.remove()
+
+
+def test_a_more_urgent_gang_takes_the_place_of_another_which_comes_back(cluster: Live, connection: Connection) -> None:
+    """The pods of a suspended Job end failed, so with this JobSet it costs a restart."""
+    pool = cluster.pool()
+    most = len(pool.nodes) // 2 + 1
+    profile = queued(cluster, pool, nodes=len(pool.nodes), max_restarts=1)
+    urgent = queued(cluster, pool, nodes=len(pool.nodes), is_urgent=True)
+    (higher,) = [one for one in queue_manifests([urgent]) if one["kind"] == "WorkloadPriorityClass"]
+    with queues(cluster, profile), contextlib.ExitStack() as stack:
+        create(cluster, higher)
+        stack.callback(remove, cluster, higher)
+        first = submit(connection, profile, request(most, pool))
+        lower = Following(first)
+        until(lambda: cluster.placed(first, most))
+        second = submit(connection, urgent, request(most, pool))
+        taking = Following(second)
+        lower.wait_for(
+            lambda one: one.statuses and "Preempted to accommodate" in (one.statuses[-1].waits_for or ""), BOUND_SECONDS
+        )
+        cluster.succeed(second, most)
+        assert taking.outcome(BOUND_SECONDS) == Succeeded()
+        lower.wait_for(is_started, BOUND_SECONDS)
+        cluster.succeed(first, most)
+        assert lower.outcome(BOUND_SECONDS) == Succeeded()
         first.remove()
         second.remove()
 
