@@ -89,11 +89,12 @@ def _cell(value: object) -> str:
 def summary_of(status: GangStatus) -> str:
     """In one line: how many run, what they wait for, how often all began anew."""
     restarts = f"; restarted {status.restarts} times" if status.restarts else ""
+    waits_for = f": {status.waits_for}" if status.waits_for else ""
     if status.is_suspended:
-        return f"waits in the queue{restarts}"
+        return f"waits in the queue{waits_for}{restarts}"
     running = sum(pod.phase == "Running" for pod in status.pods)
     waiting = next((f"; pod {pod.index} waits: {pod.waits_for}" for pod in status.pods if pod.waits_for), "")
-    return f"{running} of {len(status.pods)} pods run{waiting}{restarts}"
+    return f"{running} of {len(status.pods)} pods run{waits_for}{waiting}{restarts}"
 
 
 def is_being_cancelled(flow_run: UUID) -> bool:

@@ -4,7 +4,6 @@ A gang outlives whoever submitted it: who submits the same again goes on followi
 plain JSON here. Jobs go through the client for custom objects too: the paths are the same, and so is the code.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from k8s.failure_rules import TRAINER
 from k8s.gang_follower import outcome_seen
+from k8s.gang_identity import difference, signed
 from k8s.gang_manifests import Manifest, gang_manifests
 from k8s.gang_outcome import outcome_of
 from k8s.gang_rules import require_sound
@@ -34,14 +34,14 @@ from k8s.request import (
 
 T = TypeVar("T")
 
-FINGERPRINT = "starloom/fingerprint"
-"""Annotation: hash of the manifest as it was meant, before the cluster filled in its defaults."""
-
 _PATHS: dict[str, Any] = {
     "JobSet": {"group": "jobset.x-k8s.io", "version": "v1alpha2", "plural": "jobsets"},
     "Job": {"group": "batch", "version": "v1", "plural": "jobs"},
     "RayJob": {"group": "ray.io", "version": "v1", "plural": "rayjobs"},
+    "Workload": {"group": "kueue.x-k8s.io", "version": "v1beta1", "plural": "workloads"},
 }
+_REASONS = ("Event", "Workload")
+"""They only say why a gang waits: where they may not be read, or there is no Kueue, it is followed without."""
 _DOING_WITHOUT = {"JobSet": "whose gang is an indexed_job", "RayJob": "whose data_work is null"}
 """How a profile does without a kind that a cluster may not know."""
 _SILENCE_SECONDS = (10, 90)
@@ -49,8 +49,8 @@ _SILENCE_SECONDS = (10, 90)
 _UNREAD: dict[str, Any] = {"_preload_content": False, "_request_timeout": _SILENCE_SECONDS}
 """The client leaves the answer to us: its own types refuse values that a newer server knows."""
 _INSTANCE = "app.kubernetes.io/instance"
-_PASSING = {429, 500, 502, 503, 504}
-"""What an API server answers that is busy, starting, or waits for a webhook."""
+_PASSING = {0, 429, 500, 502, 503, 504}
+"""What an API server answers that is busy, starting, or waits for a webhook; 0 is the client's for TLS that broke."""
 _WATCH_SECONDS = 60
 """Of one watch; then everything is listed again, which heals whatever was missed."""
 _LOG_SILENCE_SECONDS = (10, 600)
@@ -81,9 +81,9 @@ class Connection:
             except ApiException as error:
                 if error.status in expected:
                     raise
-                if error.status not in _PASSING:
+                if error.status not in _PASSING or _is_mistrust(error):
                     raise ClusterError(_refusal(what, error)) from None
-                why = f"{error.status} {_message(error)}"
+                why = f"{error.status} {_message(error)}".removeprefix("0 ")
             except HTTPError as error:
                 why = type(error).__name__
             if time.monotonic() > deadline:
@@ -131,13 +131,6 @@ def gang_named(connection: Connection, profile: Profile, request: GangRequest) -
     return Gang(connection, manifests, TRAINER, profile.cluster.grace_seconds if profile.cluster else 0)
 
 
-def _signed(manifest: Manifest) -> Manifest:
-    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
-    signature = {FINGERPRINT: hashlib.sha256(text.encode()).hexdigest()}
-    metadata = manifest["metadata"]
-    return manifest | {"metadata": metadata | {"annotations": metadata.get("annotations", {}) | signature}}
-
-
 def _create(connection: Connection, manifest: Manifest) -> bool:
     """False if the same is there already. The answer to the first try may be lost: then the second finds it."""
     kind, name, namespace = manifest["kind"], manifest["metadata"]["name"], manifest["metadata"]["namespace"]
@@ -171,13 +164,9 @@ def _not_created(kind: str, name: str, namespace: str, error: ApiException) -> s
 
 
 def _require_same(there: Manifest, manifest: Manifest) -> None:
-    annotations = there["metadata"].get("annotations") or {}
-    if annotations.get(FINGERPRINT) != manifest["metadata"]["annotations"][FINGERPRINT]:
-        name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
-        raise ClusterError(
-            f"{namespace} has another {manifest['kind']} {name}, made from another profile or request; see whose it "
-            f"is, and delete it: kubectl -n {namespace} delete {manifest['kind'].lower()} {name}"
-        )
+    different = difference(there, manifest)
+    if different:
+        raise ClusterError(different)
 
 
 def _read(connection: Connection, kind: str, name: str, namespace: str) -> Manifest | None:
@@ -209,11 +198,18 @@ def _message(error: ApiException) -> str:
     try:
         return str(json.loads(error.body or "")["message"])
     except (ValueError, KeyError, TypeError):
-        return str(error.reason)
+        return " ".join(str(error.reason).split())
+
+
+def _is_mistrust(error: ApiException) -> bool:
+    """Whether the one side does not take the other's certificate, which waiting does not mend."""
+    return error.status == 0 and "certificate" in _message(error).lower()
 
 
 def _refusal(what: str, error: ApiException) -> str:
     message = _message(error)
+    if error.status == 0:
+        return f"cannot {what}: {message}; see that the kubeconfig has this cluster's certificates and renew them"
     if "exceeded quota" in message:
         return f"cannot {what}: {message}; free some of it, or have the quota raised"
     if error.status == 403:
@@ -229,7 +225,7 @@ class ClusterJob:
     def __init__(self, connection: Connection, manifests: list[Manifest], container: str, grace_seconds: int) -> None:
         """The last manifest is followed; `container` is the one of its pods that is heard."""
         self._connection = connection
-        self._manifests = [_signed(manifest) for manifest in manifests]
+        self._manifests = [signed(manifest) for manifest in manifests]
         self._container = container
         self._grace_seconds = grace_seconds
         self.was_adopted = False
@@ -240,6 +236,11 @@ class ClusterJob:
         self.namespace: str = last["metadata"]["namespace"]
         self.instance: str = last["metadata"]["labels"][_INSTANCE]
         """Value of the label that its pods bear."""
+        is_queued = bool(last["spec"].get("suspend"))
+        self.kinds: tuple[str, ...] = (
+            (self.kind, "Pod", "Event", "Workload") if is_queued else (self.kind, "Pod", "Event")
+        )
+        """Of the objects that tell of it."""
 
     def start(self, may_stay: Callable[[Manifest], bool]) -> None:
         """Make it, or find the same that is there; what may not stay is removed first and made anew.
@@ -258,45 +259,41 @@ class ClusterJob:
         """The JobSet, Job or RayJob as the cluster has it; None if it is gone."""
         return _read(self._connection, self.kind, self.name, self.namespace)
 
-    def list_gang(self) -> dict[str, Any]:
-        """A list of one, or none."""
-        return self._connection.ask(f"list {self.kind}s in {self.namespace}", lambda: _json(self._gang_stream()))
+    def list_all(self, kind: str) -> dict[str, Any]:
+        """Of one of its `kinds`: pods of all restarts that are there, events of its Job, all Workloads there are."""
+        expected = (403, 404) if kind in _REASONS else ()
+        try:
+            return self._connection.ask(
+                f"list {kind}s in {self.namespace}", lambda: _json(self._stream(kind)), expected=expected
+            )
+        except ApiException:
+            return {"items": [], "metadata": {"resourceVersion": ""}}
 
-    def list_pods(self) -> dict[str, Any]:
-        """Its pods, of all restarts that are still there."""
-        return self._connection.ask(f"list pods in {self.namespace}", lambda: _json(self._pod_stream()))
+    def watch(self, kind: str, version: str) -> Response | None:
+        """From that version on; None if it has expired, or there is nothing to watch."""
 
-    def _gang_stream(self, **options: Any) -> Any:
-        return self._connection.objects.list_namespaced_custom_object(
-            **_PATHS[self.kind],
-            namespace=self.namespace,
-            field_selector=f"metadata.name={self.name}",
-            **_UNREAD,
-            **options,
-        )
-
-    def _pod_stream(self, **options: Any) -> Any:
-        return self._connection.core.list_namespaced_pod(
-            self.namespace, label_selector=f"{_INSTANCE}={self.instance}", **_UNREAD, **options
-        )
-
-    def watch_gang(self, version: str) -> Response | None:
-        """From that version on; None if it has expired."""
-        return self._watch(self._gang_stream, version)
-
-    def watch_pods(self, version: str) -> Response | None:
-        """From that version on; None if it has expired."""
-        return self._watch(self._pod_stream, version)
-
-    def _watch(self, stream: Callable[..., Any], version: str) -> Response | None:
         def watch() -> Response:
             options: dict[str, Any] = {"watch": True, "resource_version": version, "timeout_seconds": _WATCH_SECONDS}
-            return _checked(stream(**options))
+            return _checked(self._stream(kind, **options))
 
+        expected = (403, 404, 410) if kind in _REASONS else (410,)
         try:
-            return self._connection.ask(f"watch {self.namespace}", watch, expected=(410,))
+            return self._connection.ask(f"watch {self.namespace}", watch, expected=expected)
         except ApiException:
             return None
+
+    def _stream(self, kind: str, **options: Any) -> Any:
+        options |= _UNREAD
+        core, objects = self._connection.core, self._connection.objects
+        if kind == "Pod":
+            return core.list_namespaced_pod(self.namespace, label_selector=f"{_INSTANCE}={self.instance}", **options)
+        if kind == "Event":
+            job = self.name if self.kind == "Job" else f"{self.name}-{TRAINER}-0"
+            of_job = f"involvedObject.kind=Job,involvedObject.name={job},type=Warning"
+            return core.list_namespaced_event(self.namespace, field_selector=of_job, **options)
+        if kind == self.kind:
+            options["field_selector"] = f"metadata.name={self.name}"
+        return objects.list_namespaced_custom_object(**_PATHS[kind], namespace=self.namespace, **options)
 
     def open_log(self, pod: str) -> Response | None:
         """With timestamps, and as it grows; None if there is none. ClusterError for anything else, at the first try."""
@@ -313,7 +310,7 @@ class ClusterJob:
         """Whether its log may go on."""
         return any(
             one["metadata"]["name"] == pod and one.get("status", {}).get("phase") == "Running"
-            for one in self.list_pods()["items"]
+            for one in self.list_all("Pod")["items"]
         )
 
     def remove(self) -> None:

@@ -91,10 +91,18 @@ class Queue(_Section):
     local_queue: Name
     priority_class: Name | None
     """A WorkloadPriorityClass."""
+    priority: Annotated[int, Field(ge=0, lt=1_000_000_000)] | None
+    """Of that class: the higher goes first and takes the place of the lower. All profiles say the same of a class."""
     topology_level: LabelKey | None
     """Label of nodes that are close to each other, such as a block; None if nobody labels them."""
     nodes_per_block: Count | None
     """Of the same value of that label."""
+
+    @model_validator(mode="after")
+    def _a_class_has_a_value(self) -> "Queue":
+        if (self.priority_class is None) != (self.priority is None):
+            raise ValueError("priority_class and priority go together; give both or neither")
+        return self
 
     @model_validator(mode="after")
     def _blocks_have_a_size(self) -> "Queue":

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from k8s.gang_outcome import Observed, first_failing, has_started, index_of, of_last_attempt, outcome_of, status_of
 from k8s.gang_streams import Line, Response, Streams
+from k8s.gang_waiting import waits_for
 from k8s.request import GangOutcome, GangStatus, Infrastructure
 
 _LAST_LINES_SECONDS = 5.0
@@ -21,20 +22,14 @@ class GangSource(Protocol):
 
     name: str
     kind: str
+    kinds: tuple[str, ...]
+    """Its own, Pod and Event, and Workload if it is in a queue."""
 
-    def list_gang(self) -> dict[str, Any]:
-        """A list of one, or none."""
+    def list_all(self, kind: str) -> dict[str, Any]:
+        """Of one of its kinds, as the API lists them."""
         ...
 
-    def list_pods(self) -> dict[str, Any]:
-        """Its pods, of all restarts that are still there."""
-        ...
-
-    def watch_gang(self, version: str) -> Response | None:
-        """None if the version has expired."""
-        ...
-
-    def watch_pods(self, version: str) -> Response | None:
+    def watch(self, kind: str, version: str) -> Response | None:
         """None if the version has expired."""
         ...
 
@@ -56,8 +51,8 @@ def outcome_seen(gang: GangSource, on_line: OnLine, on_status: OnStatus, deadlin
     """None if it is not over at the deadline, of `time.monotonic`. Both callbacks are called in this thread."""
     streams = Streams()
     try:
-        streams.watch(gang.kind, gang.list_gang, gang.watch_gang)
-        streams.watch("Pod", gang.list_pods, gang.watch_pods)
+        for kind in gang.kinds:
+            streams.watch(kind, partial(gang.list_all, kind), partial(gang.watch, kind))
         outcome = _heard(gang, streams, on_line, on_status, deadline)
         if outcome is not None:
             for line in streams.last_lines(_LAST_LINES_SECONDS):
@@ -72,24 +67,25 @@ def _heard(
 ) -> GangOutcome | None:
     whole: Observed | None = None
     ended: Observed | None = None
-    pods: list[Observed] | None = None
+    seen: dict[str, list[Observed]] = {}
     remembered: dict[str, Observed] = {}
     told: GangStatus | None = None
     while (news := streams.next(deadline)) is not None:
         if isinstance(news, Line):
             on_line(news.pod, news.text)
             continue
+        seen[news.kind] = list(news.objects.values())
         if news.kind == "Pod":
-            pods = list(news.objects.values())
             remembered |= news.objects
-        else:
+        elif news.kind == gang.kind:
             whole = news.objects.get(gang.name)
             if whole is None and ended is None:
                 return Infrastructure(f"{gang.name} was removed before its end was seen; run again to go on")
-        if whole is None or pods is None:
+        if whole is None or "Pod" not in seen:
             continue
+        pods = seen["Pod"]
         _open_logs(gang, streams, pods)
-        status = status_of(whole, pods)
+        status = status_of(whole, pods, waits_for(whole, pods, seen.get("Workload"), seen.get("Event", ())))
         if status != told:
             on_status(status)
             told = status
@@ -100,7 +96,7 @@ def _heard(
 
 def _cause(gang: GangSource, ended: Observed, remembered: dict[str, Observed], streams: Streams) -> GangOutcome | None:
     """Pods say why it ended. An evicted one is gone by now, and the end of others may not have been seen yet."""
-    pods = gang.list_pods()["items"]
+    pods = gang.list_all("Pod")["items"]
     _open_logs(gang, streams, pods)
     known = remembered | {pod["metadata"]["name"]: pod for pod in pods}
     return outcome_of(ended, of_last_attempt(known.values()))

@@ -96,13 +96,14 @@ def of_last_attempt(pods: Collection[Observed]) -> list[Observed]:
     return [one for one in pods if attempts[one["metadata"]["name"]] == last]
 
 
-def status_of(gang: Observed, pods: Iterable[Observed]) -> GangStatus:
-    """Where it is. The restarts are a JobSet's; a Job alone has none."""
+def status_of(gang: Observed, pods: Iterable[Observed], waiting: str | None = None) -> GangStatus:
+    """Where it is. The restarts are a JobSet's; a Job alone has none. `waiting` is why pods are not there."""
     staying = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
     return GangStatus(
         is_suspended=bool(gang["spec"].get("suspend")),
         restarts=gang.get("status", {}).get("restarts") or 0,
         pods=tuple(sorted(map(_place, staying), key=lambda place: (place.index, place.name))),
+        waits_for=waiting,
     )
 
 

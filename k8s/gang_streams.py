@@ -163,6 +163,8 @@ class Streams:
         self._open.add(response)
         rest = b""
         try:
+            if self._stopping.is_set():
+                return  # it came too late for `stop` to interrupt it
             for piece in response.stream(None, False):
                 if self._stopping.is_set():
                     return

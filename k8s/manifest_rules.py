@@ -1,7 +1,8 @@
 """What the manifests of the platform keep to, as a whole: kubectl kustomize OVERLAY | python -m k8s.manifest_rules.
 
 Each rule is a function from all manifests to faults. Prints one sentence for each fault. Exit codes: 0 none, 1 some,
-2 what came in is no YAML. With --allow-tags images may go by a tag, for an overlay of this machine.
+2 what came in is no YAML. With --allow-tags, for an overlay of this machine, images may go by a tag and volumes be a
+directory of the node.
 """
 
 import json
@@ -38,6 +39,7 @@ def manifest_faults(manifests: Manifests, *, allow_tags: bool = False) -> list[s
     """Every fault of every rule, in the order of the rules; an empty list is what one wants."""
     return [
         *_pods(manifests, allow_tags),
+        *_disks_of_nodes(manifests, allow_tags),
         *(fault for rule in _RULES for fault in rule(manifests)),
     ]
 
@@ -152,6 +154,38 @@ def _rights(manifests: Manifests) -> Iterator[str]:
                 yield f"{told(role)}: {', '.join(sorted(wrong)) or 'every API group'} is more than any of ours needs"
 
 
+def _disks_of_nodes(manifests: Manifests, is_one_machine: bool) -> Iterator[str]:
+    for volume in _of_kind(manifests, "PersistentVolume"):
+        if "hostPath" in volume["spec"] and not is_one_machine:
+            yield f"{told(volume)}: is a directory of whichever node a pod is on; take a file system that all nodes see"
+
+
+def _volumes(manifests: Manifests) -> Iterator[str]:
+    volumes = {volume["metadata"]["name"]: volume for volume in _of_kind(manifests, "PersistentVolume")}
+    for volume in volumes.values():
+        if volume["spec"].get("persistentVolumeReclaimPolicy") != "Retain":
+            yield f"{told(volume)}: its files may go with its claim; set persistentVolumeReclaimPolicy: Retain"
+    places: dict[str, tuple[Manifest, Any]] = {}
+    for claim in _of_kind(manifests, "PersistentVolumeClaim"):
+        if (name := claim["spec"].get("volumeName")) is None:
+            continue
+        meta, spec = claim["metadata"], volumes.get(name, {}).get("spec", {})
+        reserved = spec.get("claimRef", {})
+        if (reserved.get("namespace"), reserved.get("name")) != (meta["namespace"], meta["name"]):
+            yield f"{told(claim)}: no volume {name} is kept for it; give it one whose claimRef names this claim"
+            continue
+        first, place = places.setdefault(meta["name"], (claim, _place(spec)))
+        if place != _place(spec):
+            yield f"{told(claim)}: leads to another place than {told(first)}; give both volumes the same"
+
+
+def _place(volume: Mapping[str, Any]) -> Any:
+    """What a volume leads to. The handle of a CSI volume must be another in each, so it says nothing."""
+    if "csi" in volume:
+        return {key: value for key, value in volume["csi"].items() if key != "volumeHandle"}
+    return volume.get("nfs") or volume.get("hostPath")
+
+
 def _placeholders(manifests: Manifests) -> Iterator[str]:
     for manifest in manifests:
         for found in sorted(set(re.findall(rf"[\w./:-]*{_PLACEHOLDER}[\w./:-]*", json.dumps(manifest)))):
@@ -166,6 +200,7 @@ _RULES: tuple[Callable[[Manifests], Iterator[str]], ...] = (
     _services,
     _ingresses,
     _rights,
+    _volumes,
     _placeholders,
 )
 

@@ -110,12 +110,18 @@ def _literal(text: str) -> str:
     return text.replace("$(", "$$(")
 
 
-def _resources(cluster: Cluster, request: GangRequest) -> dict[str, Any]:
+def asked_resources(cluster: Cluster, devices: int) -> dict[str, str]:
+    """What a pod with so many devices asks for, and gets no more of."""
     limits = cluster.limits
     asked = {"cpu": str(limits.cpus), "memory": f"{limits.memory_gib + limits.shm_gib}Gi"}
     asked |= dict(cluster.pool.network.resources)
     if cluster.pool.gpu_resource:
-        asked[cluster.pool.gpu_resource] = str(request.processes_per_node)
+        asked[cluster.pool.gpu_resource] = str(devices)
+    return asked
+
+
+def _resources(cluster: Cluster, request: GangRequest) -> dict[str, Any]:
+    asked = asked_resources(cluster, request.processes_per_node)
     return {"limits": asked, "requests": dict(asked)}
 
 

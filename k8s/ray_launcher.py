@@ -44,10 +44,10 @@ class RayRun(ClusterJob):
         A submitter that is tried again says the log from its beginning. ClusterError as of `Connection.ask`, and if it
         was given up.
         """
-        self._streams.watch(self.kind, self.list_gang, self.watch_gang)
-        self._streams.watch("Pod", self.list_pods, self.watch_pods)
+        for kind in (self.kind, "Pod"):
+            self._streams.watch(kind, partial(self.list_all, kind), partial(self.watch, kind))
         yield from self._until_over()
-        self._hear_submitters(self.list_pods()["items"])
+        self._hear_submitters(self.list_all("Pod")["items"])
         for line in self._streams.last_lines(_LAST_LINES_SECONDS):
             yield self._kept(line.text)
 

@@ -148,3 +148,5 @@ class GangStatus:
     restarts: int
     pods: tuple[PodPlace, ...]
     """By index; those that are being removed are left out."""
+    waits_for: str | None = None
+    """Why pods are not there, in the cluster's words: what the queue lacks, or which quota forbids them."""

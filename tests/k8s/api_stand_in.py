@@ -4,7 +4,9 @@ No controller, scheduler, admission or validation runs: the test itself writes w
 shows that the launcher speaks the protocol and what it makes of an answer, not that a cluster would answer so.
 """
 
+import contextlib
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -34,6 +36,7 @@ class ApiStandIn:
         self.removal_seconds: float | None = 0.1
         """From its deletion until an object is gone; None if the test itself removes it."""
         self.port = 0
+        self.tls: ssl.SSLContext | None = None
         self.generation = 0
         self._server: ThreadingHTTPServer | None = None
 
@@ -41,18 +44,21 @@ class ApiStandIn:
         handler = type("Handler", (_Handler,), {"api": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), handler)
         self._server.daemon_threads = True
+        if self.tls:  # each connection shakes hands in its own thread, with its first byte
+            options = {"server_side": True, "do_handshake_on_connect": False}
+            self._server.socket = self.tls.wrap_socket(self._server.socket, **options)
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
-    def kubeconfig(self, path: Path) -> Path:
-        """Written to `path`; it leads here as long as the port is the same."""
+    def kubeconfig(self, path: Path, port: int | None = None) -> Path:
+        """Written to `path`; it leads here as long as the port is the same, or to a port of a proxy."""
         named = {"cluster": "test", "user": "test"}
         config = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "test",
             "contexts": [{"name": "test", "context": named}],
-            "clusters": [{"name": "test", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
+            "clusters": [{"name": "test", "cluster": {"server": f"http://127.0.0.1:{port or self.port}"}}],
             "users": [{"name": "test", "user": {}}],
         }
         path.write_text(json.dumps(config))
@@ -103,11 +109,16 @@ class ApiStandIn:
             self.oldest = self.version
             self.changed.notify_all()
 
-    def wait_for(self, method: str, part: str, times: int = 1) -> None:
+    def wait_for_watches(self, *resources: str, times: int = 1) -> None:
+        """Of each, so often since the start."""
         deadline = time.monotonic() + 10
-        while sum(one == method and part in path for one, path in list(self.requests)) < times:
-            assert time.monotonic() < deadline, f"no {method} of {part} in {self.requests}"
-            time.sleep(0.01)
+        for resource in resources:
+            while self._watches(resource) < times:
+                assert time.monotonic() < deadline, f"no watch of {resource} in {self.requests}"
+                time.sleep(0.01)
+
+    def _watches(self, resource: str) -> int:
+        return sum(f"/{resource}?" in path and "watch=true" in path for _, path in list(self.requests))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -116,6 +127,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):  # a client that is cut off, or does not trust us
+            super().handle()
 
     def do_GET(self) -> None:
         self._serve(self._get)
@@ -152,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(self._changes(int(self.asked["resourceVersion"])))
         elif self.where in self.api.objects:
             self._answer(200, self.api.objects[self.where])
-        elif self.where.rsplit("/", 1)[-1] in {"pods", "jobs", "jobsets", "rayjobs"}:
+        elif self.where.rsplit("/", 1)[-1] in {"pods", "jobs", "jobsets", "rayjobs", "events", "workloads"}:
             with self.api.changed:
                 items = [one for path, one in self.api.objects.items() if self._is_asked_for(path, one)]
                 listed = {"kind": "List", "metadata": {"resourceVersion": str(self.api.version)}, "items": items}
@@ -166,6 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
             if path in self.api.objects:
                 self._refuse(409, f"{path} already exists")
                 return
+            self.body["metadata"]["uid"] = f"uid-{self.api.version}"
             self.api.put(path, self.body)
         self._answer(201, self.body)
 
@@ -183,9 +199,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, {"kind": "Status", "status": "Success"})
 
     def _is_asked_for(self, path: str, one: Object) -> bool:
-        key, _, value = (self.asked.get("labelSelector") or self.asked.get("fieldSelector") or "").partition("=")
-        labels = one["metadata"].get("labels", {}) | {"metadata.name": one["metadata"]["name"]}
-        return path.rsplit("/", 1)[0] == self.where and (not key or labels.get(key) == value)
+        selector = self.asked.get("labelSelector") or self.asked.get("fieldSelector")
+        asked = [term.split("=") for term in selector.split(",")] if selector else []
+        has = one["metadata"].get("labels", {}) | {"metadata.name": one["metadata"]["name"], "type": one.get("type")}
+        has |= {f"involvedObject.{key}": value for key, value in one.get("involvedObject", {}).items()}
+        return path.rsplit("/", 1)[0] == self.where and all(has.get(key) == value for key, value in asked)
 
     def _changes(self, version: int) -> Iterator[bytes]:
         generation = self.api.generation

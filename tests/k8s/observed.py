@@ -49,3 +49,32 @@ def pod(
             "containerStatuses": [{"name": "trainer", "state": state}],
         },
     }
+
+
+def workload(name: str, owner_uid: str, message: str, *more: dict[str, Any]) -> dict[str, Any]:
+    """Kueue's, of a gang that waits; `message` is why it has no quota."""
+    waits = condition("QuotaReserved", "Pending", message) | {"status": "False"}
+    owner = {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "name": "any", "uid": owner_uid}
+    return {
+        "metadata": {"name": name, "ownerReferences": [owner]},
+        "spec": {"queueName": "training", "active": True},
+        "status": {"conditions": [waits, *more]},
+    }
+
+
+QUOTA = (
+    "exceeded quota: gpus, requested: requests.nvidia.com/gpu=8, used: requests.nvidia.com/gpu=0, limited: "
+    "requests.nvidia.com/gpu=4"
+)
+
+
+def failed_create(name: str, job: str, why: str, at: str = "2026-11-26T14:02:00Z") -> dict[str, Any]:
+    """Event of the Job controller (Kubernetes' controller_utils.go), whose pod was refused."""
+    return {
+        "metadata": {"name": name, "creationTimestamp": at},
+        "involvedObject": {"kind": "Job", "name": job},
+        "type": "Warning",
+        "reason": "FailedCreate",
+        "message": f'Error creating: pods "{job}-0-x7k2p" is forbidden: {why}',
+        "lastTimestamp": at,
+    }

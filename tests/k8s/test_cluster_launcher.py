@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from k8s.cluster_launcher import FINGERPRINT, Connection, Gang, connect, submit
+from k8s.cluster_launcher import Connection, Gang, connect, submit
+from k8s.gang_identity import FINGERPRINT
 from k8s.gang_rules import ManifestError
 from k8s.gang_streams import pause_seconds
 from k8s.profile import Profile, load_profile
@@ -22,16 +23,19 @@ from k8s.request import (
     UserError,
 )
 from tests.k8s.api_stand_in import ApiStandIn
+from tests.k8s.cutting_proxy import CuttingProxy
 from tests.k8s.following import Following
 from tests.k8s.gangs import GANGS
-from tests.k8s.observed import condition, pod
+from tests.k8s.observed import QUOTA, condition, failed_create, pod, workload
 
 NAMESPACE = "starloom-training"
 NAME = "pretrain-123456789abc"
 CORE = f"/api/v1/namespaces/{NAMESPACE}"
 SETS = f"/apis/jobset.x-k8s.io/v1alpha2/namespaces/{NAMESPACE}/jobsets"
 JOBS = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
+WORKLOADS = f"/apis/kueue.x-k8s.io/v1beta1/namespaces/{NAMESPACE}/workloads"
 SET = f"{SETS}/{NAME}"
+INSTANCE = "app.kubernetes.io/instance"
 DONE = condition("Completed", "AllJobsCompleted")
 WORN_OUT = condition("Failed", "ReachedMaxRestarts", "jobset failed due to reaching max number of restarts")
 
@@ -84,7 +88,7 @@ def test_the_fallback_is_a_service_and_then_a_job(api: ApiStandIn, connection: C
         f"{JOBS}?fieldValidation=Strict",
     ]
     following = Following(gang)
-    api.wait_for("GET", "watch=true", 2)
+    api.wait_for_watches("jobs", "pods")
     api.change(f"{JOBS}/{gang.name}", conditions=[condition("Complete", "CompletionsReached")])
     assert following.outcome() == Succeeded()
     gang.remove()
@@ -157,7 +161,7 @@ def test_the_pod_that_failed_first_is_heard_and_restarts_are_told(api: ApiStandI
 
 def test_an_evicted_pod_is_remembered_when_it_is_gone(api: ApiStandIn, connection: Connection) -> None:
     following = Following(submitted(connection))
-    api.wait_for("GET", "watch=true", 2)
+    api.wait_for_watches("jobsets", "pods")
     name = put_pod(api, pod(1, disrupted="EvictionByEvictionAPI"))
     following.wait_for(lambda one: one.statuses and one.statuses[-1].pods)
     api.remove(f"{CORE}/pods/{name}")
@@ -166,11 +170,56 @@ def test_an_evicted_pod_is_remembered_when_it_is_gone(api: ApiStandIn, connectio
     assert isinstance(following.outcome(), Evicted)
 
 
+def test_the_queue_says_what_a_suspended_gang_waits_for(api: ApiStandIn, connection: Connection) -> None:
+    following = Following(submitted(connection))
+    following.wait_for(
+        lambda one: one.statuses and "no Workload of Kueue is seen" in (one.statuses[-1].waits_for or "")
+    )
+    uid = api.objects[SET]["metadata"]["uid"]
+    short = (
+        "couldn't assign flavors to pod set trainer: insufficient unused quota for nvidia.com/gpu in flavor h100-8x8, "
+        "8 more needed"
+    )
+    api.put(f"{WORKLOADS}/jobset-other", workload("jobset-other", "uid-of-another", "somebody else's"))
+    api.put(f"{WORKLOADS}/jobset-ours", workload("jobset-ours", uid, short))
+    following.wait_for(lambda one: one.statuses[-1].waits_for == short)
+    assert following.statuses[-1].is_suspended
+    admitted = api.objects[SET]
+    api.put(SET, admitted | {"spec": admitted["spec"] | {"suspend": False}})
+    following.wait_for(lambda one: not one.statuses[-1].is_suspended)
+    assert following.statuses[-1].waits_for is None
+    api.change(SET, conditions=[DONE])
+    assert following.outcome() == Succeeded()
+
+
+def test_a_quota_that_forbids_pods_is_told_until_they_are_there(api: ApiStandIn, connection: Connection) -> None:
+    gang = submit(connection, profile("kind-cpu"), GANGS["kind-cpu"])
+    following = Following(gang)
+    api.put(f"{CORE}/events/a", failed_create("a", gang.name, QUOTA))
+    api.put(f"{CORE}/events/b", failed_create("b", "another-job", "exceeded quota: somebody else's"))
+    following.wait_for(lambda one: one.statuses and one.statuses[-1].waits_for == QUOTA)
+    for index in range(4):
+        made = pod(index, "Pending")
+        put_pod(api, made | {"metadata": made["metadata"] | {"labels": {INSTANCE: gang.instance}}})
+    following.wait_for(lambda one: one.statuses[-1].waits_for is None)
+    api.change(f"{JOBS}/{gang.name}", conditions=[condition("Complete", "CompletionsReached")])
+    assert following.outcome() == Succeeded()
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_reasons_that_cannot_be_read_end_nothing(api: ApiStandIn, connection: Connection, status: int) -> None:
+    api.refusals += [("GET", part, status, "no") for part in ("/events?", "/workloads?") for _ in range(9)]
+    following = Following(submitted(connection))
+    api.wait_for_watches("jobsets", "pods", "events", "workloads")
+    api.change(SET, conditions=[DONE])
+    assert following.outcome() == Succeeded()
+
+
 def test_an_expired_version_is_listed_again(api: ApiStandIn, connection: Connection) -> None:
     following = Following(submitted(connection))
-    api.wait_for("GET", "watch=true", 2)
+    api.wait_for_watches("jobsets", "pods")
     api.expire_versions()
-    api.wait_for("GET", "watch=true", 4)
+    api.wait_for_watches("jobsets", "pods", times=2)
     api.change(SET, conditions=[DONE])
     assert following.outcome() == Succeeded()
 
@@ -178,7 +227,8 @@ def test_an_expired_version_is_listed_again(api: ApiStandIn, connection: Connect
 def test_a_server_that_is_away_for_a_while_loses_neither_the_end_nor_a_line(
     api: ApiStandIn, connection: Connection
 ) -> None:
-    following = Following(submitted(connection))
+    gang = submitted(connection)
+    following = Following(gang)
     name = put_pod(api, pod(0))
     api.say(name, "step 1", "step 2")
     following.wait_for(lambda one: len(one.lines) == 2)
@@ -191,7 +241,25 @@ def test_a_server_that_is_away_for_a_while_loses_neither_the_end_nor_a_line(
     api.change(SET, conditions=[DONE])
     assert following.outcome() == Succeeded()
     assert [line for _, line in following.lines] == ["step 1", "step 2", "step 3"]
-    assert len(api.requests) < 60, "each try waits before the next"
+    assert len(api.requests) < 30 * len(gang.kinds), "each try waits before the next"
+
+
+def test_a_connection_that_is_cut_in_mid_watch_is_opened_again(api: ApiStandIn, tmp_path: Path) -> None:
+    with CuttingProxy("127.0.0.1", api.port) as proxy:
+        following = Following(submitted(connect(api.kubeconfig(tmp_path / "cut", proxy.port), patience_seconds=8.0)))
+        name = put_pod(api, pod(0))
+        api.say(name, "step 1")
+        following.wait_for(lambda one: one.lines)
+        api.wait_for_watches("jobsets", "pods")
+        proxy.cut()
+        put_pod(api, pod(1))
+        api.say(name, "step 2")
+        following.wait_for(lambda one: len(one.lines) == 2 and len(one.statuses[-1].pods) == 2)
+        api.wait_for_watches("jobsets", "pods", times=2)
+        put_pod(api, pod(0, "Succeeded", code=0))
+        api.change(SET, conditions=[DONE])
+        assert following.outcome() == Succeeded()
+    assert [line for _, line in following.lines] == ["step 1", "step 2"]
 
 
 def test_a_server_that_stays_away_is_one_sentence(api: ApiStandIn, kubeconfig: Path) -> None:
@@ -208,7 +276,7 @@ def test_watches_that_end_at_once_are_no_busy_loop(api: ApiStandIn, connection: 
     api.refusals += [("GET", "watch=true", 410, "too old resource version")] * 200
     following = Following(gang)
     threading.Event().wait(1.5)
-    assert sum("watch=true" in path for _, path in api.requests) < 20
+    assert sum("watch=true" in path for _, path in api.requests) < 10 * len(gang.kinds)
     api.change(SET, conditions=[DONE])
     assert following.outcome() == Succeeded()
 
@@ -222,7 +290,7 @@ def test_pauses_grow_to_ten_seconds_and_differ() -> None:
 def test_a_cancelled_gang_is_waited_for_until_it_is_gone(api: ApiStandIn, connection: Connection) -> None:
     gang = submitted(connection)
     following = Following(gang)
-    api.wait_for("GET", "watch=true", 2)
+    api.wait_for_watches("jobsets", "pods")
     gang.cancel()
     assert following.outcome() == Cancelled()
     assert SET not in api.objects
@@ -232,7 +300,7 @@ def test_a_cancelled_gang_is_waited_for_until_it_is_gone(api: ApiStandIn, connec
 
 def test_one_that_somebody_else_deletes_is_cancelled(api: ApiStandIn, connection: Connection) -> None:
     following = Following(submitted(connection))
-    api.wait_for("GET", "watch=true", 2)
+    api.wait_for_watches("jobsets", "pods")
     api.remove(SET)
     assert following.outcome() == Cancelled()
 

@@ -12,17 +12,16 @@ import kubernetes_validate
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from k8s.gang_manifests import GangError, gang_manifests, manifest_text
 from k8s.gang_rules import faults_of, require_sound
 from k8s.profile import Profile, load_profile, profile_names
 from k8s.request import GangRequest, Volume
+from tests.k8s.crds import faults_by_crd
 from tests.k8s.gangs import GANGS, gang
 
 GOLDEN = Path(__file__).parent / "golden"
-CRDS = Path("../shared/data/crds")
 KUBERNETES = "1.36"
 
 
@@ -72,39 +71,13 @@ def test_the_schemas_of_kubernetes_see_a_field_that_is_none() -> None:
         kubernetes_validate.validate(service, KUBERNETES, strict=True)
 
 
-def _strict(schema: Any) -> Any:
-    """A CRD's schema as a JSON schema that knows no field it does not name."""
-    if isinstance(schema, list):
-        return [_strict(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if schema.get("x-kubernetes-int-or-string"):
-        return {"type": ["integer", "string"]}
-    converted = {key: _strict(value) for key, value in schema.items() if key not in ("default", "format")}
-    free = schema.get("x-kubernetes-preserve-unknown-fields") or schema.get("x-kubernetes-embedded-resource")
-    if isinstance(schema.get("properties"), dict) and not free:
-        converted.setdefault("additionalProperties", False)
-    return converted
-
-
-def _faults_by_crd(manifest: dict[str, Any]) -> list[str]:
-    path = CRDS / "jobset.x-k8s.io_jobsets.yaml"
-    if not path.exists():
-        pytest.skip(f"JobSet's CRD is not there: {path}")
-    crd = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    (version,) = [one for one in crd["spec"]["versions"] if one["name"] == "v1alpha2"]
-    schema = _strict(version["schema"]["openAPIV3Schema"])
-    schema["properties"]["metadata"] = {"type": "object"}
-    return [error.message for error in Draft202012Validator(schema).iter_errors(manifest)]
-
-
 @pytest.mark.parametrize("profile", ["a100-64x8", "h100-8x8"])
 def test_jobsets_hold_their_crd(profile: str) -> None:
-    assert _faults_by_crd(made(profile)[0]) == []
+    assert faults_by_crd(made(profile)[0]) == []
 
 
 def test_the_crd_at_hand_is_older_than_the_jobset_that_tells_failures_apart() -> None:
-    faults = _faults_by_crd(made("spot-h100")[0])
+    faults = faults_by_crd(made("spot-h100")[0])
     assert len(faults) == 2  # one for each rule
     assert all("('onJobFailureMessagePatterns' was unexpected)" in fault for fault in faults)
 
@@ -112,7 +85,7 @@ def test_the_crd_at_hand_is_older_than_the_jobset_that_tells_failures_apart() ->
 def test_the_crd_sees_a_field_that_is_none() -> None:
     manifest = made("a100-64x8")[0]
     manifest["spec"]["suspended"] = True
-    assert _faults_by_crd(manifest) == ["Additional properties are not allowed ('suspended' was unexpected)"]
+    assert faults_by_crd(manifest) == ["Additional properties are not allowed ('suspended' was unexpected)"]
 
 
 def test_one_jobset_with_one_job_of_64_pods_runs_torchrun_with_the_index_of_the_pod() -> None:
@@ -259,7 +232,13 @@ def test_infiniband_brings_adapters_variables_and_the_right_to_pin_memory() -> N
 
 
 def test_a_job_alone_can_be_queued_too() -> None:
-    queue = {"local_queue": "small", "priority_class": None, "topology_level": None, "nodes_per_block": None}
+    queue = {
+        "local_queue": "small",
+        "priority_class": None,
+        "priority": None,
+        "topology_level": None,
+        "nodes_per_block": None,
+    }
     manifests = gang_manifests(changed("kind-cpu", queue=queue, priority_class="low"), GANGS["kind-cpu"])
     job = manifests[-1]
     assert job["spec"]["suspend"] is True

@@ -133,6 +133,8 @@ def set_at(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     return act
 
 
+WORKSPACE = "starloom-workspace-training"
+HANDLES = {"driver": "fsx.csi.aws.com", "volumeHandle": "x", "volumeAttributes": {"dnsname": "a"}}
 POD = "spec/template/spec"
 MLFLOW = f"{POD}/containers/1"  # beside the proxy
 BACKEND = "spec/rules/0/http/paths/0/backend/service"
@@ -164,6 +166,12 @@ MISTAKES: tuple[tuple[str, str, Callable[[dict[str, Any]], None], str], ...] = (
     ("RoleBinding", "flow-run", set_at("kind", "ClusterRoleBinding"), "rights in every namespace"),
     ("ConfigMap", "platform", set_at("kind", "Secret"), "does not belong into manifests"),
     ("ConfigMap", "platform", set_at("metadata/namespace", "default"), "its namespace default is not among"),
+    ("PersistentVolume", WORKSPACE, set_at("spec/nfs/path", "/other"), "leads to another place"),
+    ("PersistentVolume", WORKSPACE, set_at("spec/csi", HANDLES), "leads to another place"),
+    ("PersistentVolume", WORKSPACE, set_at("spec/claimRef/namespace", "starloom-runs"), "is kept for it"),
+    ("PersistentVolume", WORKSPACE, set_at("spec/persistentVolumeReclaimPolicy", "Delete"), "may go with its claim"),
+    ("PersistentVolume", WORKSPACE, set_at("spec/hostPath", {"path": "/data"}), "directory of whichever node"),
+    ("PersistentVolumeClaim", "workspace", set_at("spec/volumeName", "other"), "no volume other is kept for it"),
 )  # fmt: skip
 
 

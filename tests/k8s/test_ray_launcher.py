@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from k8s.cluster_launcher import FINGERPRINT, Connection, connect
+from k8s.cluster_launcher import Connection, connect
 from k8s.cluster_profile import DataWork
+from k8s.gang_identity import FINGERPRINT
 from k8s.profile import load_profile
 from k8s.ray_job import ray_job
 from k8s.ray_launcher import RayRun, run_on_ray
