@@ -72,12 +72,15 @@ def test_production_with_its_digests_and_names_set_keeps_the_rules():
     assert manifest_faults(production_as_its_owner_sets_it()) == []
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_flow_runs_get_the_image_of_the_worker(overlay: str):
+@pytest.mark.parametrize(("overlay", "image"), [("local-kind", "starloom-worker"), ("production", "starloom-training")])
+def test_flow_runs_get_their_image_by_digest_and_the_profile_of_the_overlay(overlay: str, image: str):
     spec = of_kind(rendered(overlay), "Deployment")["starloom-platform/prefect-worker"]["spec"]["template"]["spec"]
     (register,), (worker,) = spec["initContainers"], spec["containers"]
-    assert {"name": "FLOW_RUN_IMAGE", "value": worker["image"]} in register["env"]
-    assert register["command"][-2:] == ["--image", "$(FLOW_RUN_IMAGE)"]
+    given = {variable["name"]: variable.get("value") for variable in register["env"]}
+    assert image in given["FLOW_RUN_IMAGE"]
+    assert (given["FLOW_RUN_IMAGE"] == worker["image"]) == (overlay == "local-kind")
+    assert given["TRAINING_PROFILE"] == "local"
+    assert register["command"][-4:] == ["--image", "$(FLOW_RUN_IMAGE)", "--profile", "$(TRAINING_PROFILE)"]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
