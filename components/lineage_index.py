@@ -37,7 +37,7 @@ from components.lineage import (
 )
 from components.registry.ledger import all_ledgers
 from components.settings import DATABASE_VARIABLE, RECORD_STORE_VARIABLE, Settings
-from components.store import RECORD_FILE, holds_model
+from components.store import RECORD_FILE, holds_model, storage_errors_told
 from model.text_codec import TOKENIZER_FILE
 
 LINEAGE_DATABASE = "starloom_lineage"
@@ -195,11 +195,12 @@ def current_index(settings: Settings, registered: Iterable[tuple[str, int, str]]
     StorageError if the database cannot be used, CorruptArtifactError if a record or a ledger was altered: an answer
     that leaves something out unsaid would be worse than none.
     """
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
     url, place, mend = _database(settings)
     options = {"connect_timeout": _CONNECT_SECONDS} if url.drivername.startswith("postgresql") else {"timeout": 60}
     engine = sql.create_engine(url, poolclass=sql.NullPool, connect_args=options)
     try:
+        with storage_errors_told(settings.workspace):
+            settings.state_dir.mkdir(parents=True, exist_ok=True)
         with engine.begin() as connection:
             _make_tables(connection)
             index = LineageIndex(connection)
@@ -216,7 +217,11 @@ def _database(settings: Settings) -> tuple[sql.URL, str, str]:
     """Where it lies, for the driver and for a person, and what mends it."""
     if settings.database_url is None:
         path = settings.lineage_index
-        return sql.URL.create("sqlite", database=str(path)), str(path), "delete the file, and it is made anew"
+        return (
+            sql.URL.create("sqlite", database=str(path)),
+            str(path),
+            "free some space, or delete the file: it is made anew",
+        )
     server = sql.make_url(settings.database_url.get_secret_value())
     url = server.set(drivername="postgresql+psycopg", database=LINEAGE_DATABASE)
     place = f"{LINEAGE_DATABASE} on {url.host}:{url.port or 5432}"
@@ -237,8 +242,9 @@ def _make_tables(connection: sql.Connection) -> None:
 
 def _add_records(connection: sql.Connection, settings: Settings) -> list[str]:
     """Index each record that is not yet; what could not be looked at."""
-    for path in settings.artifacts_dir.glob(f"*/{RECORD_FILE}"):  # DVC may have brought artifacts that nobody archived
-        archive_record(read_record(path), settings)
+    with storage_errors_told(settings.workspace):
+        for path in settings.artifacts_dir.glob(f"*/{RECORD_FILE}"):  # DVC may have brought what nobody archived
+            archive_record(read_record(path), settings)
     unknown = _unknown(connection, archived_digests(settings))
     records = [archived_record(digest, settings) for digest in unknown]
     notes: list[str] = []

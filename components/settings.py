@@ -164,7 +164,7 @@ class Settings(BaseModel):
     @property
     def lineage_index(self) -> Path:
         """The index of a workspace that names no database."""
-        return self.state_dir / "lineage_index.db"
+        return self.state_dir / "lineage.db"
 
     @property
     def reports_dir(self) -> Path:

@@ -51,7 +51,7 @@ def digest_of_files(files: dict[str, FileDigest]) -> str:
 
 def holds_model(name: str) -> bool:
     """Whether a file of a Hugging Face directory counts in the digest that a training knows the model by."""
-    return name.endswith((".json", ".safetensors")) and name != RECORD_FILE
+    return "/" not in name and name.endswith((".json", ".safetensors")) and name != RECORD_FILE
 
 
 def verify_files(artifact: Path, recorded: dict[str, FileDigest]) -> None:

@@ -237,18 +237,16 @@ def promote(
     code 1 and the conditions that do not hold when it may not. Each promotion is an entry of the ledger, which
     `starloom status` shows; the alias in MLflow follows it.
     """
+    if reconcile and version is not None:
+        raise ParamsError(f"--reconcile promotes nothing, so leave version {version} out, or leave --reconcile out")
     settings = _enter()
     from components.registry import promote_model  # noqa: PLC0415
 
     config = load_config(settings.workspace / params)
-    if reconcile and version is not None:
-        raise ParamsError(f"--reconcile promotes nothing, so leave version {version} out, or leave --reconcile out")
     if reconcile:
         _say(promote_model.reconcile(config, settings) or "The alias stands where the ledger says.")
         return
     decision = promote_model.promote_model(config, settings, version)
-    if decision.settled:
-        _say(decision.settled)
     out.print(summary.decision_table(decision))
     if not decision.promoted:
         raise typer.Exit(1)

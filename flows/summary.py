@@ -85,7 +85,8 @@ def decision_table(decision: PromotionDecision) -> Table:
     """Each condition of the promotion and what it saw."""
     outcome = "promoted to @champion" if decision.promoted else "not promoted"
     title = f"{decision.model_name} version {decision.version}: {outcome}"
-    table = Table(title=title, title_justify="left", header_style="bold")
+    settled = Text(decision.settled) if decision.settled else None
+    table = Table(title=title, title_justify="left", header_style="bold", caption=settled, caption_justify="left")
     for heading in ("condition", "holds", "figures"):
         table.add_column(heading)
     for check in decision.checks:

@@ -124,7 +124,9 @@ class Ledger:
                 "model otherwise in register_model.model_name, or remove the ledger that shall not count"
             )
         for entry in theirs[len(ours) :]:
-            self._put(entry)
+            if not self._put(entry):
+                self.take_over(other)  # somebody else was faster: read again and compare again
+                return
 
     def _put(self, entry: LedgerEntry) -> bool:
         content = canonical_json(entry.model_dump(mode="json") | {_DIGEST: entry.digest()}) + b"\n"
@@ -168,10 +170,13 @@ def open_ledger(model_name: str, settings: Settings) -> Ledger:
 
 
 def all_ledgers(settings: Settings) -> list[Ledger]:
-    """Of every model that has one where this workspace keeps them."""
-    store = record_store(settings) or _own_store(settings)
-    names = {key.removeprefix(_KEPT_UNDER).partition("/")[0] for key in store.keys(_KEPT_UNDER)}
-    return [Ledger(store, name) for name in sorted(names)]
+    """Of every model that has one in the workspace or the record store; the same one twice, if it was taken along."""
+    stores = [store for store in (_own_store(settings), record_store(settings)) if store is not None]
+    return [Ledger(store, name) for store in stores for name in _models(store)]
+
+
+def _models(store: ObjectStore) -> list[str]:
+    return sorted({key.removeprefix(_KEPT_UNDER).partition("/")[0] for key in store.keys(_KEPT_UNDER)})
 
 
 def _own_store(settings: Settings) -> ObjectStore:

@@ -162,6 +162,19 @@ def test_a_workspace_that_looks_for_the_ledger_elsewhere_moves_nothing(house: Re
     assert sharing.promote(3).promoted
 
 
+def test_a_ledger_whose_end_was_cut_off_is_noticed(house: RegistryHouse) -> None:
+    for bits in (1.5, 1.4):
+        house.register(bits)
+    house.promote(1)
+    house.promote(2)
+    (house.settings.ledger_dir / f"ledger,{NAME},00000002.json").unlink()
+    with pytest.raises(
+        RegistryError, match=f"^{NAME} version 2 was made champion by entry [0-9a-f]+ of another ledger"
+    ):
+        house.promote(1)
+    assert house.alias() == 2
+
+
 def test_a_ledger_of_another_registry_is_told_and_moves_nothing(
     house: RegistryHouse, empty_registry: Path, tmp_path: Path
 ) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import re
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from components.fingerprint import canonical_json, digest_of
 from components.registry.ledger import Ledger, all_ledgers, open_ledger
 from components.registry.promotion import Check
 from components.settings import Settings
+from components.storage.directory_store import DirectoryStore
 from tests.components.storage import racers
 from tests.components.storage.conftest import Place
 
@@ -130,7 +133,10 @@ def test_what_a_workspace_wrote_before_it_named_a_store_is_taken_along(tmp_path:
     assert shared.read() == open_ledger("tiny", alone).read()
     promote(shared, 3)
     assert [entry.version for entry in open_ledger("tiny", sharing).read().entries] == [1, 2, 3]
-    assert [ledger.model_name for ledger in all_ledgers(sharing)] == ["tiny"]
+    assert [(ledger.url, ledger.model_name) for ledger in all_ledgers(sharing)] == [
+        (str(alone.ledger_dir), "tiny"),
+        (place.url, "tiny"),
+    ]
 
 
 def test_two_histories_of_one_model_are_not_mixed(tmp_path: Path, place: Place) -> None:
@@ -142,3 +148,24 @@ def test_two_histories_of_one_model_are_not_mixed(tmp_path: Path, place: Place) 
     with pytest.raises(RegistryError, match=r"^the ledgers of tiny in .*there.* tell different histories; name the"):
         open_ledger("tiny", there.model_copy(update={"record_store": place.url}))
     assert list(place.store().keys()) == before
+
+
+def test_of_two_histories_that_come_at_once_one_stays_whole(tmp_path: Path) -> None:
+    workspaces = [Settings(workspace=tmp_path / who) for who in ("Ada", "Grace")]
+    for settings in workspaces:
+        promote(open_ledger("tiny", settings), *range(1, 9), who=settings.workspace.name)
+    start = threading.Barrier(2)
+
+    def share(settings: Settings) -> int:
+        start.wait(10)
+        try:
+            return len(
+                open_ledger("tiny", settings.model_copy(update={"record_store": str(tmp_path / "s")})).read().entries
+            )
+        except RegistryError:
+            return 0
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(share, workspaces)) == [0, 8]
+    entries = Ledger(DirectoryStore(tmp_path / "s"), "tiny").read().entries
+    assert len({entry.who for entry in entries}) == 1
