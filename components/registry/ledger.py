@@ -136,12 +136,13 @@ class Ledger:
     def _entry(self, number: int, before: str | None) -> LedgerEntry:
         try:
             told: Any = json.loads(self._generations.at(number).content)
+            digest = told.pop(_DIGEST, None) if isinstance(told, dict) else None
+            is_whole = digest == digest_of(told)
         except MissingInputError:
             self._refuse(number, "is missing")
         except (CorruptArtifactError, ValueError):
             self._refuse(number, "was damaged")
-        digest = told.pop(_DIGEST, None) if isinstance(told, dict) else None
-        if digest != digest_of(told):
+        if not is_whole:
             self._refuse(number, "was altered")
         try:
             entry = LedgerEntry.model_validate(told)

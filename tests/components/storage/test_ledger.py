@@ -1,6 +1,7 @@
 """The ledger of promotions, on each kind of store: one chain whoever adds to it, and every change of it found."""
 
 import json
+import math
 import re
 import threading
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from components.errors import CorruptArtifactError, RegistryError
-from components.fingerprint import canonical_json, digest_of
+from components.fingerprint import digest_of
 from components.registry.ledger import Ledger, all_ledgers, open_ledger
 from components.registry.promotion import Check
 from components.settings import Settings
@@ -56,10 +57,10 @@ def test_who_decided_on_an_older_history_adds_nothing(place: Place) -> None:
 
 
 def test_racing_promotions_make_one_chain(place: Place) -> None:
-    numbers = racers.race(racers.promote, place, 8)
+    numbers = racers.race(racers.promote, place, 4)
     entries = Ledger(place.store(), "tiny").read().entries
-    assert sorted(numbers) == [entry.number for entry in entries] == list(range(1, 9))
-    assert {entry.version for entry in entries} == set(range(8))
+    assert sorted(numbers) == [entry.number for entry in entries] == list(range(1, 5))
+    assert {entry.version for entry in entries} == set(range(4))
     assert [entry.champion_before for entry in entries] == [None, *(entry.version for entry in entries[:-1])]
 
 
@@ -85,6 +86,7 @@ def _of_another_time(told: dict[str, Any]) -> dict[str, Any]:
         (_forged, 3, "was exchanged: it does not follow the one before it"),
         (_of_another_time, 2, r"is none that this starloom knows \(event: .*\)"),
         (lambda told: [told], 2, "was altered"),
+        (lambda told: told | {"version": math.nan}, 2, "was damaged"),
     ],
 )
 def test_an_entry_that_was_changed_is_named(
@@ -92,7 +94,7 @@ def test_an_entry_that_was_changed_is_named(
 ) -> None:
     ledger, store = Ledger(place.store(), "tiny"), place.store()
     promote(ledger, 1, 2, 3)
-    store.put(key(2), canonical_json(change(json.loads(store.get(key(2))))))
+    store.put(key(2), json.dumps(change(json.loads(store.get(key(2))))).encode())
     told = (
         rf"^entry {named} of the ledger of tiny {fault}; bring {key(named)} of {re.escape(place.url)} back from a bac"
     )
