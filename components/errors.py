@@ -8,12 +8,12 @@
     |-- CorruptArtifactError      the bytes are not those that the record names
     |-- ContractError             a blocking contract is broken; carries the report
     |-- WorkspaceBusyError        another run holds the workspace
-    |-- StorageError              disk full, read-only directory, an object store that cannot be used
+    |-- StorageError              disk full, read-only directory, an object store or a database that cannot be used
     |-- TrainingError             a training process failed or diverged
     |-- PreemptedError            a training was asked to stop and has saved itself; exit code 75, run it again
     |-- WorkerError               the processes that share a step's work died, or Ray does not answer
     |-- VersioningError           Git or DVC refused
-    |-- RegistryError             no such model or version, the registry does not answer
+    |-- RegistryError             no such model or version, the registry does not answer or is not the ledger's
     `-- ServiceError              a service does not start, its port is taken
 
 Anything else that escapes is our fault and keeps its traceback.
@@ -53,7 +53,7 @@ class WorkspaceBusyError(StarloomError):
 
 
 class StorageError(StarloomError):
-    """The disk is full or may not be written, or an object store cannot be used."""
+    """The disk is full or may not be written, or an object store or a database cannot be used."""
 
 
 class TrainingError(StarloomError):
@@ -73,7 +73,7 @@ class VersioningError(StarloomError):
 
 
 class RegistryError(StarloomError):
-    """The model registry has no such thing, or does not answer."""
+    """The model registry has no such thing, does not answer, or is not the one that the ledger is of."""
 
 
 class ServiceError(StarloomError):

@@ -25,6 +25,8 @@ from components.storage.open_store import open_store
 from components.store import RECORD_FILE, FileDigest
 from data_contracts.report import ContractReport
 
+_STORED_UNDER = "records/"
+
 
 class InputReference(BaseModel):
     """An input as it was used: which recipe, which bytes, which record."""
@@ -130,6 +132,11 @@ def published_record(artifact: str, settings: Settings) -> StepRecord | None:
     return read_record(path) if path.exists() else None
 
 
+def archived_digests(settings: Settings) -> list[str]:
+    """Of every record in the workspace's archive."""
+    return [path.stem for path in settings.records_dir.glob("*.json")]
+
+
 def archived_record(digest: str, settings: Settings) -> StepRecord:
     """The record of that digest, from the record store if it was made elsewhere; MissingInputError if nobody has it."""
     path = settings.records_dir / f"{digest}.json"
@@ -160,7 +167,7 @@ def send_records(settings: Settings) -> str | None:
     sent.mkdir(parents=True, exist_ok=True)
     left = len(waiting)
     try:
-        store = _record_store(settings.record_store, settings)
+        store = _open_record_store(settings.record_store, settings)
         for digest in waiting:
             _send_record(archived_record(digest, settings), store)
             (sent / digest).touch()
@@ -170,13 +177,23 @@ def send_records(settings: Settings) -> str | None:
     return None
 
 
-def _record_store(place: str, settings: Settings) -> ObjectStore:
+def record_store(settings: Settings) -> ObjectStore | None:
+    """The store of STARLOOM_RECORD_STORE, None without one; touches nothing yet."""
+    return None if settings.record_store is None else _open_record_store(settings.record_store, settings)
+
+
+def _open_record_store(place: str, settings: Settings) -> ObjectStore:
     absolute = place if "://" in place else str((settings.workspace / place).resolve())
     return open_store(absolute, RECORD_STORE_VARIABLE, settings.s3_encryption)
 
 
 def _stored_as(digest: str) -> str:
-    return f"records/{digest}.json"
+    return f"{_STORED_UNDER}{digest}.json"
+
+
+def stored_digests(store: ObjectStore) -> list[str]:
+    """Of every record in a record store."""
+    return [key.removeprefix(_STORED_UNDER).removesuffix(".json") for key in store.keys(_STORED_UNDER)]
 
 
 def _send_record(record: StepRecord, store: ObjectStore) -> None:
@@ -184,11 +201,11 @@ def _send_record(record: StepRecord, store: ObjectStore) -> None:
     if store.put_once(_stored_as(digest), _as_bytes(record)):
         return
     # Equal work in two workspaces is one record with two provenances: the first one stays.
-    _parse_stored(digest, store)
+    stored_record(digest, store)
 
 
-def _parse_stored(digest: str, store: ObjectStore) -> StepRecord:
-    """The record under its digest in the store; CorruptArtifactError if it is another one or none."""
+def stored_record(digest: str, store: ObjectStore) -> StepRecord:
+    """The record of that digest in a record store; CorruptArtifactError if another one or none lies there."""
     try:
         record = StepRecord.model_validate_json(store.get(_stored_as(digest)))
     except (CorruptArtifactError, ValidationError):
@@ -207,9 +224,9 @@ def _fetch_record(digest: str, settings: Settings) -> None:
             f"no record {digest[:12]} in {settings.records_dir}; it was made in another workspace, and no "
             f"{RECORD_STORE_VARIABLE} is set in which to look for it"
         )
-    store = _record_store(settings.record_store, settings)
+    store = _open_record_store(settings.record_store, settings)
     try:
-        record = _parse_stored(digest, store)
+        record = stored_record(digest, store)
     except MissingInputError:
         raise MissingInputError(
             f"no record {digest[:12]} in {settings.records_dir} nor in {store.url}; run any step in the workspace that "

@@ -1,10 +1,12 @@
-"""What is observed about a run and decides nothing: code, lock, host, cost."""
+"""What is observed about a run and decides nothing: code, lock, host, person, cost."""
 
+import getpass
 import hashlib
 import os
 import platform
 import resource
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -25,6 +27,15 @@ def _git(workspace: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def person_at(workspace: Path) -> str:
+    """Who sits here: Git's user.name, else the login; "" if nothing says it. Said, not proven."""
+    if name := _git(workspace, "config", "user.name"):
+        return name
+    with suppress(OSError, KeyError):  # a user without a name, as in some containers
+        return getpass.getuser()
+    return ""
 
 
 def lock_digest(workspace: Path) -> str | None:

@@ -17,13 +17,13 @@ STARLOOM_CHECKPOINT_STORE
                         where a training keeps its checkpoints beside the disk, s3://bucket/prefix (default: none)
 STARLOOM_RANKS          who runs the ranks of a training, a command as a JSON list; see `model/launcher.py` (set by
                         launchers; default: the step itself, on its machine)
-STARLOOM_RECORD_STORE   where records are kept beside the workspace, for all workspaces that name it: a path or
-                        s3://bucket/prefix (default: none)
+STARLOOM_RECORD_STORE   where records and ledgers are kept beside the workspace, for all workspaces that name it: a path
+                        or s3://bucket/prefix (default: none)
 STARLOOM_S3_ENCRYPTION  what S3 shall encrypt objects of the record store with: AES256, aws:kms or aws:kms:KEY
                         (default: what the bucket says)
 STARLOOM_DATABASE_URL   the PostgreSQL server on which the embedded servers keep what they know,
-                        postgresql://USER:PASSWORD@HOST:PORT, with the databases starloom_prefect and starloom_mlflow
-                        (default: none, SQLite in the workspace)
+                        postgresql://USER:PASSWORD@HOST:PORT, with the databases starloom_prefect, starloom_mlflow and,
+                        for the index of the lineage, starloom_lineage (default: none, SQLite in the workspace)
 STARLOOM_HANG_SECONDS   after how long without progress a rank of a training ends itself (default: 600)
 STARLOOM_EVENTS         `json`: a step tells its progress as JSON lines on stdout (set by launchers)
 """
@@ -164,6 +164,16 @@ class Settings(BaseModel):
     def records_sent_dir(self) -> Path:
         """Which of them the record store has, an empty file for each."""
         return self.state_dir / "records-sent"
+
+    @property
+    def ledger_dir(self) -> Path:
+        """The ledgers of a workspace that names no record store."""
+        return self.state_dir / "ledger"
+
+    @property
+    def lineage_index(self) -> Path:
+        """The index of a workspace that names no database."""
+        return self.state_dir / "lineage.db"
 
     @property
     def reports_dir(self) -> Path:

@@ -49,6 +49,11 @@ def digest_of_files(files: dict[str, FileDigest]) -> str:
     return digest_of({path: file.sha256 for path, file in files.items()})
 
 
+def holds_model(name: str) -> bool:
+    """Whether a file of a Hugging Face directory counts in the digest that a training knows the model by."""
+    return "/" not in name and name.endswith((".json", ".safetensors")) and name != RECORD_FILE
+
+
 def verify_files(artifact: Path, recorded: dict[str, FileDigest]) -> None:
     """CorruptArtifactError names the first file whose bytes are not those of the record."""
     found = digest_files(artifact)

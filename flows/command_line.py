@@ -8,18 +8,20 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from components.catalog import STEPS, step_making
-from components.config import PipelineConfig, load_config
-from components.errors import MissingInputError, ParamsError, StarloomError
-from components.lineage import StepRecord, archived_record, published_record, upstream
+from components.catalog import STEPS
+from components.config import load_config
+from components.errors import ParamsError, StarloomError, StorageError
+from components.lineage import published_record
+from components.registry.ledger import open_ledger
 from components.settings import Settings
 from flows import summary
+from flows.ask_lineage import model_registry, published, tell_downstream, tell_upstream
 from flows.cluster_plan import tell_dry_run
 from flows.corpus_on_ray import step_arguments
 from flows.forms import LOCAL, TrainCodeModelRequest
@@ -139,30 +141,26 @@ def status() -> None:
     holds = standing.version if standing else "none of them"
     out.print(f"\nData versions: {names or 'none yet'}; the workspace holds {holds}")
     if any(service.name == "mlflow" and service.status.value == "running" for service in describe_services(settings)):
-        for version in _registry(settings, DEFAULT_PARAMS).versions():
+        for version in model_registry(settings, DEFAULT_PARAMS).versions():
             alias = "".join(f" @{alias}" for alias in version.aliases)
             out.print(f"Model {version.name} version {version.version}{alias}: data {version.data_version}")
+    _print_promotions(settings)
 
 
 @app.command(epilog=EPILOG)
 def lineage(
     artifact: Annotated[str, typer.Argument(help="Artifact of the workspace, for example bundle.")] = "eval_report",
-    version: Annotated[int | None, typer.Option(help="Show what this registered model version stands on.")] = None,
+    version: Annotated[int | None, typer.Option(help="Ask about this registered model version.")] = None,
+    downstream: Annotated[bool, typer.Option("--downstream", help="Show what stands on it, instead.")] = False,
     params: Params = DEFAULT_PARAMS,
 ) -> None:
     """Show what an artifact or a model stands on.
 
-    The tree goes down to the sources; each line has the digest of the bytes.
+    The tree goes to the sources; each line has the digest of the bytes. With --downstream it goes to the model versions
+    that stand on the artifact, and ARTIFACT may be a data version (v1: what was trained on it) or a digest, too.
     """
-    settings = _enter()
-    if version is None:
-        record = _published(artifact, settings)
-        title = f"{artifact} in {settings.workspace.name}"
-    else:
-        registered = _registry(settings, params).version(version)
-        record = archived_record(registered.lineage, settings)
-        title = f"{registered.name} version {registered.version}"
-    out.print(_tree(record, title, settings))
+    tell = tell_downstream if downstream else tell_upstream
+    out.print(tell(artifact, version, params, _enter()))
 
 
 @app.command("why-dropped", epilog=EPILOG)
@@ -220,17 +218,25 @@ def inspect(
 @app.command(epilog=EPILOG)
 def promote(
     version: Annotated[int | None, typer.Argument(help="Model version; the newest if it is left out.")] = None,
+    reconcile: Annotated[bool, typer.Option("--reconcile", help="Only put the alias where the ledger says.")] = False,
     params: Params = DEFAULT_PARAMS,
 ) -> None:
     """Make a model version the champion.
 
     Only if its evaluation is no worse than the champion's, on the same files, and all contracts hold. Ends with
-    code 1 and the conditions that do not hold when it may not.
+    code 1 and the conditions that do not hold when it may not. Each promotion is an entry of the ledger, which
+    `starloom status` shows; the alias in MLflow follows it.
     """
+    if reconcile and version is not None:
+        raise ParamsError(f"--reconcile promotes nothing, so leave version {version} out, or leave --reconcile out")
     settings = _enter()
-    from components.registry.promote_model import promote_model  # noqa: PLC0415
+    from components.registry import promote_model  # noqa: PLC0415
 
-    decision = promote_model(load_config(settings.workspace / params), settings, version)
+    config = load_config(settings.workspace / params)
+    if reconcile:
+        _say(promote_model.reconcile(config, settings) or "The alias stands where the ledger says.")
+        return
+    decision = promote_model.promote_model(config, settings, version)
     out.print(summary.decision_table(decision))
     if not decision.promoted:
         raise typer.Exit(1)
@@ -250,7 +256,7 @@ def rollback_data_command(
 
     done = rollback_data(version, settings, restore_params=restore_params)
     num_bytes = sum(
-        file.size_bytes for name in done.version.artifacts for file in _published(name, settings).files.values()
+        file.size_bytes for name in done.version.artifacts for file in published(name, settings).files.values()
     )
     out.print(
         f"Data version {version} is back: {len(done.version.artifacts)} artifacts, {num_bytes / 1e6:.1f} MB verified"
@@ -340,27 +346,15 @@ def _request(
         raise ParamsError(f"{option} {fault['input']!r} cannot be used: {str(fault['msg']).lower()}") from None
 
 
-def _published(artifact: str, settings: Settings) -> StepRecord:
+def _print_promotions(settings: Settings) -> None:
+    name = load_config(settings.workspace / DEFAULT_PARAMS).register_model.model_name
     try:
-        step_making(artifact)
-    except KeyError as error:
-        raise ParamsError(str(error.args[0])) from None
-    record = published_record(artifact, settings)
-    if record is None:
-        raise MissingInputError(f"{artifact} has not been made in {settings.workspace} yet; run `starloom run`")
-    return record
-
-
-def _registry(settings: Settings, params: Path) -> Any:
-    from components.registry.model_registry import ModelRegistry  # noqa: PLC0415
-
-    config: PipelineConfig = load_config(settings.workspace / params)
-    return ModelRegistry(config.register_model.model_name, settings)
-
-
-def _tree(record: StepRecord, title: str, settings: Settings) -> Any:
-    records = {one.record_digest(): one for one in upstream(record, settings)}
-    return summary.lineage_tree(record, records, title)
+        entries = open_ledger(name, settings).read().entries
+    except StorageError as error:
+        _say(f"The ledger of promotions cannot be read: {error}")
+        return
+    if entries:
+        out.print(summary.promotions_table(entries))
 
 
 def _printable(text: str) -> str:

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from components.catalog import STEPS
 from components.config import PipelineConfig
-from components.lineage import published_record, upstream
 from components.settings import Settings
 from flows import summary
+from flows.ask_lineage import published, upstream_tree
 from flows.console import RunView
 from flows.forms import TrainCodeModelRequest
 from flows.plan_run import refuse_what_cannot_run
@@ -61,18 +61,16 @@ def _goes_on(config: PipelineConfig, profile: Profile, settings: Settings) -> st
 
 def _tell(outcome: "TrainedModel", settings: Settings, out: Console) -> None:
     """The whole story of a run, newest facts last."""
-    published = {step.output: published_record(step.output, settings) for step in STEPS}
-    records = {name: record for name, record in published.items() if record is not None}
+    records = {step.output: published(step.output, settings) for step in STEPS}
     report = json.loads((settings.artifacts_dir / "eval_report" / "report.json").read_text(encoding="utf-8"))
-    version, evaluated = outcome.registered, records["eval_report"]
-    lineage = {one.record_digest(): one for one in upstream(evaluated, settings)}
+    version = outcome.registered
     out.print(
         summary.together(
             summary.funnel_table(records),
             summary.contracts_table(records, settings.reports_dir / "data_docs", settings.workspace),
             summary.evaluation_table(report),
             *([summary.decision_table(outcome.decision)] if outcome.decision else []),
-            summary.lineage_tree(evaluated, lineage, f"{version.name} version {version.version}"),
+            upstream_tree(records["eval_report"], f"{version.name} version {version.version}", settings),
             summary.pointers_table(settings, outcome),
         )
     )

@@ -11,14 +11,17 @@ from rich.tree import Tree
 
 from components.catalog import STEPS
 from components.lineage import StepRecord
+from components.registry.ledger import LedgerEntry
 from components.registry.promotion import PromotionDecision
 from components.settings import Settings
 from flows.services import ServiceState
 
 if TYPE_CHECKING:
+    from components.lineage_index import Downstream, IndexedRecord
     from components.trace_file import Fate, Reason  # Arrow costs half a second; most commands need none
 
 _CHARS_OF_DIGEST = 12
+_PROMOTIONS_SHOWN = 10
 
 
 def funnel_table(records: Mapping[str, StepRecord]) -> Table:
@@ -82,7 +85,8 @@ def decision_table(decision: PromotionDecision) -> Table:
     """Each condition of the promotion and what it saw."""
     outcome = "promoted to @champion" if decision.promoted else "not promoted"
     title = f"{decision.model_name} version {decision.version}: {outcome}"
-    table = Table(title=title, title_justify="left", header_style="bold")
+    settled = Text(decision.settled) if decision.settled else None
+    table = Table(title=title, title_justify="left", header_style="bold", caption=settled, caption_justify="left")
     for heading in ("condition", "holds", "figures"):
         table.add_column(heading)
     for check in decision.checks:
@@ -121,6 +125,45 @@ def _grow(branch: Tree, record: StepRecord, records: Mapping[str, StepRecord], t
         node.add(Text(f"{name}  {source[:_CHARS_OF_DIGEST]}", style="dim"))
     for reference in record.inputs.values():
         _grow(node, records[reference.record], records, told)
+
+
+def downstream_tree(starts: "Sequence[IndexedRecord]", below: "Downstream", title: str) -> Tree:
+    """Everything that stands on the records `starts`; what stands on two others is spelled out once."""
+    tree = Tree(Text(title, style="bold"))
+    told: set[str] = set()
+    for start in starts:
+        _grow_down(tree, start, below, told)
+    return tree
+
+
+def _grow_down(branch: Tree, record: "IndexedRecord", below: "Downstream", told: set[str]) -> None:
+    digest = record.bytes_digest[:_CHARS_OF_DIGEST]
+    line = Text.assemble((record.artifact, "bold"), f"  {digest}", (f"  by {record.step}", "dim"))
+    again = record.digest in told
+    if again:
+        line.append("  (above)", style="dim")
+    node = branch.add(line)
+    if again:
+        return
+    told.add(record.digest)
+    for model in below.models.get(record.digest, ()):
+        style = "green" if model.standing.value == "champion" else "dim"
+        node.add(Text.assemble(f"{model.name} version {model.version}  ", (model.standing.value, style)))
+    for one in below.standing_on.get(record.digest, ()):
+        _grow_down(node, one, below, told)
+
+
+def promotions_table(entries: Sequence[LedgerEntry]) -> Table:
+    """The newest entries of a ledger, the last one on top."""
+    newest = entries[: -_PROMOTIONS_SHOWN - 1 : -1]
+    told = f", the last {len(newest)} of {len(entries)}" if len(newest) < len(entries) else ""
+    table = Table(title=f"Promotions of {newest[0].model_name}{told}", title_justify="left", header_style="bold")
+    for heading in ("entry", "version", "from", "what", "when", "who"):
+        table.add_column(heading, justify="right" if heading in ("entry", "version", "from") else "left")
+    for entry in newest:
+        before = "" if entry.champion_before is None else str(entry.champion_before)
+        table.add_row(str(entry.number), str(entry.version), before, entry.event, entry.when, Text(entry.who))
+    return table
 
 
 def pointers_table(settings: Settings, outcome: Any) -> Table:

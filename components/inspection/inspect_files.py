@@ -1,8 +1,6 @@
 """An inspection as a whole: files are drawn from raw_files, the page is written, and verdicts find their table."""
 
 import difflib
-import getpass
-import subprocess
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from components.inspection.sample_files import MAX_MEASURED, Sample, sample_file
 from components.inspection.verdict_server import VerdictServer
 from components.inspection.verdict_table import VerdictTable
 from components.lineage import StepRecord, published_record
+from components.provenance import person_at
 from components.runner import usable_processors
 from components.settings import Settings
 from components.sources.language_table import LANGUAGES
@@ -108,7 +107,7 @@ def inspect_files(config: FilterQualityConfig, request: InspectionRequest, setti
             raise EmptyArtifactError(
                 f"{_ARTIFACT} holds no file of {wanted}; ask for another language, or collect some"
             )
-        reviewer = _reviewer_of(settings.workspace) if request.reviewer is None else request.reviewer
+        reviewer = person_at(settings.workspace) if request.reviewer is None else request.reviewer
         facts = PageFacts(seed, str(config.inspection_file), reviewer, table.rows(), config)
         with Highlighter(settings.workers or usable_processors()) as highlighter:
             write_page(page, sample, facts, highlighter)
@@ -181,18 +180,6 @@ def _record(settings: Settings) -> StepRecord:
             "`starloom run` first"
         )
     return record
-
-
-def _reviewer_of(workspace: Path) -> str:
-    """Who sits here; "" if nothing says it."""
-    with suppress(OSError, subprocess.TimeoutExpired):  # without Git the login says it
-        command = ["git", "-C", str(workspace), "config", "user.name"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
-        if done.stdout.strip():
-            return done.stdout.strip()
-    with suppress(OSError, KeyError):  # a user without a name, as in some containers
-        return getpass.getuser()
-    return ""
 
 
 def _counted(number: int, noun: str) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read by mlflow at import
@@ -20,6 +20,8 @@ from components.errors import RegistryError
 from components.settings import Settings
 
 CHAMPION = "champion"
+_LEDGER_ENTRY = "ledger_entry"
+_PAGE_VERSIONS = 1000
 
 
 class RegisteredVersion(BaseModel):
@@ -34,6 +36,8 @@ class RegisteredVersion(BaseModel):
     data_version: str | None
     run_id: str | None
     aliases: tuple[str, ...]
+    ledger_entry: str | None = None
+    """Digest of the ledger's entry that made it champion last."""
 
 
 class ModelRegistry:
@@ -93,9 +97,10 @@ class ModelRegistry:
             )
             return self._read(created.version)
 
-    def promote(self, version: RegisteredVersion) -> None:
-        """Move the champion's alias to `version`."""
+    def promote(self, version: RegisteredVersion, ledger_entry: str) -> None:
+        """Tag `version` with the digest of the entry that makes it champion, then move the alias to it."""
         with self._told():
+            self._client.set_model_version_tag(self._name, str(version.version), _LEDGER_ENTRY, ledger_entry)
             self._client.set_registered_model_alias(self._name, CHAMPION, str(version.version))
 
     def download(self, version: RegisteredVersion, place: Path) -> Path:
@@ -114,14 +119,33 @@ class ModelRegistry:
             data_version=found.tags.get("data_version"),
             run_id=found.run_id,
             aliases=tuple(sorted(found.aliases)),
+            ledger_entry=found.tags.get(_LEDGER_ENTRY),
         )
 
-    @contextmanager
-    def _told(self) -> Generator[None]:
-        try:
-            yield
-        except MlflowException as error:
-            reason = " ".join(str(error).split())[:300]
-            raise RegistryError(
-                f"the MLflow server {self._uri} failed: {reason}; start it with `starloom up`"
-            ) from error
+    def _told(self) -> AbstractContextManager[None]:
+        return _faults_told(self._uri)
+
+
+def lineages(settings: Settings) -> list[tuple[str, int, str]]:
+    """Name, version and lineage of every registered version of every model that bears a lineage."""
+    if settings.tracking_uri is None:
+        return []
+    found: list[tuple[str, int, str]] = []
+    token: str | None = None
+    with _faults_told(settings.tracking_uri):
+        client = MlflowClient(settings.tracking_uri)
+        while True:
+            page = client.search_model_versions(max_results=_PAGE_VERSIONS, page_token=token)
+            found += [(one.name, int(one.version), one.tags["lineage"]) for one in page if one.tags.get("lineage")]
+            token = page.token
+            if not token:
+                return found
+
+
+@contextmanager
+def _faults_told(uri: str) -> Generator[None]:
+    try:
+        yield
+    except MlflowException as error:
+        reason = " ".join(str(error).split())[:300]
+        raise RegistryError(f"the MLflow server {uri} failed: {reason}; start it with `starloom up`") from error

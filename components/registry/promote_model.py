@@ -1,4 +1,4 @@
-"""Promote: gather what is known of candidate and champion, decide (`promotion.py`), move the alias.
+"""Promote: gather what is known of candidate and champion, decide (`promotion.py`), add to the ledger, move the alias.
 
 Two models are compared on the same held-out files: a champion that was measured on others is measured anew.
 """
@@ -11,6 +11,9 @@ from components.catalog import step_named
 from components.config import PipelineConfig
 from components.errors import CorruptArtifactError
 from components.lineage import StepRecord, archived_record, published_record, upstream
+from components.provenance import person_at
+from components.registry.champion import champion_of, settle_champion
+from components.registry.ledger import Ledger, open_ledger
 from components.registry.model_registry import ModelRegistry, RegisteredVersion
 from components.registry.promotion import Evaluation, PromotionDecision, decide
 from components.run_step import call_step
@@ -20,29 +23,62 @@ from components.workspace import exclusive
 
 
 def promote_model(config: PipelineConfig, settings: Settings, version: int | None = None) -> PromotionDecision:
-    """Move the champion's alias to `version` (None: the newest) if it may carry it; else say why not."""
+    """Make `version` (None: the newest) the champion if it may be; else say why not.
+
+    Whoever else promotes the model at the same time decides before or after: no decision stands on a champion that is
+    none any more.
+    """
     with exclusive(settings, "promote a model"), storage_errors_told(settings.workspace):
-        registry = ModelRegistry(config.register_model.model_name, settings)
-        candidate, champion = registry.version(version), registry.champion()
-        record = archived_record(candidate.lineage, settings)
-        other = champion if champion and champion.version != candidate.version else None
-        checks = decide(
-            _evaluation(record.summary),
-            _champion_evaluation(other, record, registry, config, settings) if other else None,
-            _broken_contracts(record, settings),
-            _damaged_file(candidate, record, registry, settings),
-            config.promote_model,
-        )
-        promoted = all(check.passed for check in checks)
-        if promoted:
-            registry.promote(candidate)
-        return PromotionDecision(
-            model_name=candidate.name,
-            version=candidate.version,
-            champion_before=champion.version if champion else None,
-            promoted=promoted,
-            checks=checks,
-        )
+        registry, ledger, who = _registry_and_ledger(config, settings)
+        settled = settle_champion(ledger, registry, who)
+        candidate = registry.version(version)
+        while True:
+            history = ledger.read()
+            champion = champion_of(history.champion, registry, ledger) if history.champion else None
+            decision = _decision(candidate, champion, registry, config, settings)
+            changes = decision.promoted and decision.champion_before != candidate.version
+            if not changes or ledger.append(
+                history, "promoted", candidate.version, candidate.lineage, decision.checks, who
+            ):
+                settle_champion(ledger, registry, who)
+                return decision.model_copy(update={"settled": settled})
+
+
+def reconcile(config: PipelineConfig, settings: Settings) -> str | None:
+    """Put the champion's alias where the ledger says; what was done, None if it stood there."""
+    with exclusive(settings, "reconcile the champion"), storage_errors_told(settings.workspace):
+        registry, ledger, who = _registry_and_ledger(config, settings)
+        return settle_champion(ledger, registry, who)
+
+
+def _registry_and_ledger(config: PipelineConfig, settings: Settings) -> tuple[ModelRegistry, Ledger, str]:
+    name = config.register_model.model_name
+    return ModelRegistry(name, settings), open_ledger(name, settings), person_at(settings.workspace)
+
+
+def _decision(
+    candidate: RegisteredVersion,
+    champion: RegisteredVersion | None,
+    registry: ModelRegistry,
+    config: PipelineConfig,
+    settings: Settings,
+) -> PromotionDecision:
+    record = archived_record(candidate.lineage, settings)
+    other = champion if champion and champion.version != candidate.version else None
+    checks = decide(
+        _evaluation(record.summary),
+        _champion_evaluation(other, record, registry, config, settings) if other else None,
+        _broken_contracts(record, settings),
+        _damaged_file(candidate, record, registry, settings),
+        config.promote_model,
+    )
+    return PromotionDecision(
+        model_name=candidate.name,
+        version=candidate.version,
+        champion_before=champion.version if champion else None,
+        promoted=all(check.passed for check in checks),
+        checks=checks,
+    )
 
 
 def fetch_bundle(version: RegisteredVersion, registry: ModelRegistry, settings: Settings) -> Path:

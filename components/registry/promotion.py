@@ -27,7 +27,7 @@ class Check(BaseModel):
 
 
 class PromotionDecision(BaseModel):
-    """The outcome; `promoted` is true when every check passed and the alias stands on `version`."""
+    """The outcome; `promoted` is true when every check passed, and `version` is the champion then."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,6 +36,8 @@ class PromotionDecision(BaseModel):
     champion_before: int | None
     promoted: bool
     checks: tuple[Check, ...]
+    settled: str | None = None
+    """What had to be done first, because alias and ledger did not agree."""
 
 
 def decide(

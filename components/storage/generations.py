@@ -8,6 +8,7 @@ exactly one put the next; the others read again and decide again. No condition b
 the history is kept.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from components.storage.object_store import ObjectStore
@@ -34,18 +35,27 @@ class Generations:
 
     def newest(self) -> Generation | None:
         """The value as it is now; None if it was never set."""
-        *_, newest = 0, *(number for number in map(self._number, self._store.keys(f"{self._key}/")) if number)
-        return Generation(newest, self._store.get(self._name(newest))) if newest else None
+        *_, newest = 0, *self.numbers()
+        return self.at(newest) if newest else None
+
+    def numbers(self) -> Iterator[int]:
+        """Of every generation that is there, ascending."""
+        return filter(None, map(self._number, self._store.keys(f"{self._key}/")))
+
+    def at(self, number: int) -> Generation:
+        """The value after so many changes; errors as the store's `get`."""
+        return Generation(number, self._store.get(self.name(number)))
 
     def swap(self, seen: Generation | None, content: bytes) -> Generation | None:
         """Set the value if it is still what was `seen`; the new generation, or None if somebody else was faster."""
         number = seen.number + 1 if seen else 1
-        return Generation(number, content) if self._store.put_once(self._name(number), content) else None
+        return Generation(number, content) if self._store.put_once(self.name(number), content) else None
 
-    def _name(self, number: int) -> str:
+    def name(self, number: int) -> str:
+        """The key of the object that holds it."""
         return f"{self._key}/{number:0{_DIGITS}}{_SUFFIX}"
 
     def _number(self, name: str) -> int:
         """0 for what is no generation."""
         digits = name.removeprefix(f"{self._key}/").removesuffix(_SUFFIX)
-        return int(digits) if digits.isdecimal() and self._name(int(digits)) == name else 0
+        return int(digits) if digits.isdecimal() and self.name(int(digits)) == name else 0

@@ -6,8 +6,7 @@ from tokenizers import Tokenizer
 
 from components.errors import ParamsError, SourceError
 from components.fingerprint import digest_of
-from components.lineage import RECORD_FILE
-from components.store import digest_file
+from components.store import digest_file, holds_model
 from model.config import ModelConfig, PretrainConfig, require_same_network
 from model.huggingface_config import CONFIG_FILE, BundleError, read_bundle_config
 from model.text_codec import TOKENIZER_FILE
@@ -23,9 +22,9 @@ def find_start(config: PretrainConfig, workspace: Path) -> StartFrom | None:
     if config.start_from is None:
         return None
     bundle = _existing(config.start_from, workspace)
-    files = (path for path in bundle.iterdir() if path.suffix in (".json", ".safetensors") and path.name != RECORD_FILE)
+    files = (path for path in bundle.iterdir() if holds_model(path.name))
     try:
-        digest = digest_of({path.name: digest_file(path).sha256 for path in sorted(files)})
+        digest = digest_of({path.name: digest_file(path).sha256 for path in files})
     except OSError as error:
         raise SourceError(f"pretrain.start_from: {error.filename} cannot be read ({error.strerror})") from None
     return StartFrom(bundle=bundle, digest=digest)

@@ -70,6 +70,7 @@ def test_a_value_out_of_range_is_refused_with_the_range(workspace: Any) -> None:
         (("run", "--params", "missing.yaml"), "there is no parameter file"),
         (("lineage", "nonsense"), "no step makes 'nonsense'; the artifacts are"),
         (("lineage", "bundle"), "bundle has not been made .* run `starloom run`"),
+        (("promote", "1", "--reconcile"), "--reconcile promotes nothing, so leave version 1 out"),
         (("rollback", "data", "v1"), "there is no data version 'v1'"),
         (("nonsense",), "No such command 'nonsense'"),
     ],

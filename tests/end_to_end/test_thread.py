@@ -105,6 +105,32 @@ def test_status_lineage_and_completion_speak_of_the_champion(ran: Ran) -> None:
     assert "version 1, data v1" in completed.stderr
 
 
+def test_what_stands_on_the_data_is_told_down_to_the_champion(ran: Ran) -> None:
+    told = ran.workspace.starloom("lineage", "v1", "--downstream")
+    assert told.returncode == 0, told.stderr
+    assert "What stands on data version v1" in told.stdout
+    assert "starloom-tiny version 1  champion" in told.stdout
+    assert [name for name in ("checkpoint", "bundle", "eval_report") if name not in told.stdout] == []
+    assert "raw_files" not in told.stdout
+    of_model = ran.workspace.starloom("lineage", "--version", "1", "--downstream")
+    assert "starloom-tiny version 1  champion" in of_model.stdout, of_model.stdout + of_model.stderr
+
+
+def test_the_ledger_has_one_promotion_and_puts_the_alias_back(ran: Ran) -> None:
+    import mlflow  # noqa: PLC0415 - it reads no setting at import that a test would have to guard
+
+    status = ran.workspace.starloom("status").stdout
+    assert "Promotions of starloom-tiny" in status
+    assert status.count("promoted") == 1
+    client = mlflow.MlflowClient(f"http://127.0.0.1:{ran.workspace.variables['STARLOOM_MLFLOW_PORT']}")
+    client.delete_registered_model_alias("starloom-tiny", "champion")
+    told = ran.workspace.starloom("promote", "--reconcile").stdout
+    assert "stood nowhere; it is back on version 1, as entry 1 of the ledger says" in told
+    assert int(client.get_model_version_by_alias("starloom-tiny", "champion").version) == 1
+    again = ran.workspace.starloom("promote", "--reconcile")
+    assert (again.returncode, again.stdout) == (0, "The alias stands where the ledger says.\n")
+
+
 def test_a_deployment_started_from_outside_is_run_by_the_worker(ran: Ran) -> None:
     done = prefect(ran, "deployment", "run", "evaluate-model/evaluate-model", "--watch", "--watch-timeout", "200")
     assert "Completed" in done.stdout, done.stdout + done.stderr

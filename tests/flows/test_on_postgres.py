@@ -14,7 +14,7 @@ from flows.databases import MLFLOW_DATABASE, PREFECT_DATABASE, database_place, d
 from flows.services import services_dir, stop_services
 from flows.startup import start_everything
 from tests.flows.conftest import House, new_workspace
-from tests.flows.postgres_server import PostgresServer, live_postgres, private_postgres, system_programs
+from tests.postgres_server import PostgresServer, live_postgres, private_postgres, system_programs
 
 
 def settings_with(url: str) -> Settings:

@@ -1,16 +1,13 @@
 """What every object store promises, on each of them. A real server: see conftest.py."""
 
 import hashlib
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from itertools import product, repeat
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -160,25 +157,16 @@ def test_the_prefix_of_a_store_parts_it_from_others(store: ObjectStore, place: P
 
 
 def test_of_sixteen_processes_that_put_at_once_one_is_first(place: Place, store: ObjectStore) -> None:
-    won = _race(racers.put_once, place, 16)
+    won = racers.race(racers.put_once, place, 16)
     assert sum(won) == 1
     assert store.get("prize") == b"won by %d" % won.index(True)
 
 
 def test_no_change_by_compare_and_swap_is_lost(place: Place, store: ObjectStore) -> None:
-    _race(racers.count_up, place, 8)
+    racers.race(racers.count_up, place, 8)
     names = list(store.keys("counter/"))
     assert names == [f"counter/{number:08}.json" for number in range(1, 9)]
     assert [int(store.get(name)) for name in names] == list(range(1, 9))
-
-
-def _race(work: Callable[[str, int], Any], place: Place, count: int) -> list[Any]:
-    """What so many processes return that begin their work at once."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([s3_store.__name__, racers.__name__])
-    prepared = context.Barrier(count), place.server.environment if place.server else {}
-    with ProcessPoolExecutor(count, context, racers.prepare, prepared) as pool:
-        return list(pool.map(work, repeat(place.url), range(count)))
 
 
 def test_a_killed_put_leaves_nothing_to_be_seen(tmp_path: Path) -> None:

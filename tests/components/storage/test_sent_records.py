@@ -6,31 +6,12 @@ from pathlib import Path
 import pytest
 
 from components.errors import CorruptArtifactError, MissingInputError
-from components.lineage import Provenance, StepRecord, archive_record, archived_record, send_records
+from components.lineage import archive_record, archived_record, send_records
 from components.lineage import upstream as upstream_of
 from components.settings import Settings
+from tests.components.made_up_records import record_of
 from tests.components.storage.conftest import Place
 from tests.model.s3_server import nobody_answers
-
-
-def record_of(name: str, *, on: StepRecord | None = None, host: str = "here") -> StepRecord:
-    """A small record, perhaps one that stands on another."""
-    return StepRecord(
-        step="ingest_sources",
-        artifact=name,
-        fingerprint="f" * 64,
-        digest="d" * 64,
-        sections={},
-        inputs={on.artifact: on.reference()} if on else {},
-        sources={},
-        summary={"files": 3},
-        contract=None,
-        files={},
-        provenance=Provenance(
-            commit=None, dirty=None, lock_digest=None, image_digest=None, command=("starloom",), host=host,
-            started="2026-01-01T00:00:00+00:00", ended="2026-01-01T00:00:01+00:00", cpu_seconds=1.0,
-        ),
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -49,7 +30,7 @@ def stored(place: Place) -> list[str]:
 
 def test_a_record_is_sent_once_and_read_elsewhere(here: Settings, elsewhere: Settings, place: Place) -> None:
     raw = record_of("raw_files")
-    clean = record_of("clean_files", on=raw)
+    clean = record_of("clean_files", raw)
     for record in (raw, clean):
         archive_record(record, here)
     send_records(here)

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from tests.flows.conftest import free_ports
+from tests.free_port import free_port
 
 _ROOTS_STAND_IN = "nobody"
 """PostgreSQL refuses to run as root."""
@@ -62,8 +62,7 @@ class PostgresServer:
 @contextmanager
 def private_postgres(programs: Path) -> Iterator[PostgresServer]:
     """Started anew, with a password that an address has to escape; gone afterwards."""
-    (port,) = free_ports(1)
-    place = Path(tempfile.mkdtemp(prefix="starloom-postgres-"))
+    port, place = free_port(), Path(tempfile.mkdtemp(prefix="starloom-postgres-"))
     password = f"p@ss/w%rd:{secrets.token_hex(4)}"
     server = PostgresServer(f"postgresql://app:{quote(password, safe='')}@127.0.0.1:{port}", programs, place)
     try:
