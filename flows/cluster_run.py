@@ -1,20 +1,14 @@
-"""A run whose training is on a cluster: what is refused before it begins, and who stands for the ranks there."""
+"""A run whose training is on a cluster: how it is reached, and what is refused before the run begins."""
 
-import json
 import os
-import sys
 from pathlib import Path
-
-from prefect.context import FlowRunContext, TaskRunContext
 
 from components.config import PipelineConfig
 from components.errors import ParamsError, ServiceError
 from components.planning.placement import place_layout
-from components.settings import CHECKPOINT_STORE_VARIABLE, RANKS_VARIABLE, Settings
-from components.step import Step
+from components.settings import Settings
 from flows.cluster_plan import gang_of, training_name
 from flows.plan_run import hardware_of
-from flows.run_context import RunContext
 from k8s.cluster_launcher import Connection, connect, gang_named
 from k8s.gang_manifests import GangError
 from k8s.gang_rules import ManifestError
@@ -62,24 +56,3 @@ def refuse_unready_cluster(config: PipelineConfig, settings: Settings, profile: 
         raise ParamsError(f"--profile {profile.name}: {error}") from None
     except ClusterError as error:
         raise ServiceError(f"--profile {profile.name}: {error}") from None
-
-
-def environment_on_cluster(step: Step, run: RunContext) -> dict[str, str]:
-    """What a step must be told whose ranks are on a cluster; nothing for any other."""
-    if run.profile.cluster is None or not step.has_ranks:
-        return {}
-    ranks = (
-        sys.executable,
-        "-P",
-        "-m",
-        "flows.gang_process",
-        run.profile_name,
-        training_name(run.config, run.settings),
-    )
-    flow_run, task_run = FlowRunContext.get(), TaskRunContext.get()
-    return {
-        RANKS_VARIABLE: json.dumps(ranks),
-        CHECKPOINT_STORE_VARIABLE: run.profile.cluster.storage.checkpoint_store or "",  # pods have no other's secret
-        FLOW_RUN_VARIABLE: str(flow_run.flow_run.id) if flow_run and flow_run.flow_run else "",
-        TASK_RUN_VARIABLE: str(task_run.task_run.id) if task_run else "",
-    }

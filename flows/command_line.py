@@ -37,6 +37,10 @@ EPILOG = (
 )
 
 _INTERRUPTED = 130
+_PATHS_WANTED = {
+    "params_file": "give a .yaml file inside the workspace, by its path from there",
+    "profile": "give the name of a profile, or a .yaml file inside the workspace, by its path from there",
+}
 
 app = typer.Typer(
     name="starloom",
@@ -343,7 +347,8 @@ def _request(
         fault = error.errors(include_url=False)[0]
         name = str(fault["loc"][0])
         option = {"params_file": "--params"}.get(name, f"--{name.replace('_', '-')}")
-        raise ParamsError(f"{option} {fault['input']!r} cannot be used: {str(fault['msg']).lower()}") from None
+        why = _PATHS_WANTED.get(name, str(fault["msg"]).lower())
+        raise ParamsError(f"{option} {fault['input']!r} cannot be used: {why}") from None
 
 
 def _print_promotions(settings: Settings) -> None:

@@ -1,14 +1,19 @@
 """Where a step's command runs: the one place that knows both the step's needs and the launchers."""
 
+import json
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from prefect.context import FlowRunContext, TaskRunContext
+
 from components.errors import ParamsError, WorkerError
+from components.settings import CHECKPOINT_STORE_VARIABLE, RANKS_VARIABLE
 from components.step import Needs, Step
 from components.workspace import admitting
-from flows.cluster_plan import pod_of_step
-from flows.cluster_run import open_connection
+from flows.cluster_plan import pod_of_step, training_name
+from flows.cluster_run import FLOW_RUN_VARIABLE, TASK_RUN_VARIABLE, open_connection
 from flows.corpus_on_ray import data_work_of, inside_workspace, ray_command, step_arguments
 from flows.run_context import RunContext
 from k8s.cluster_profile import DataWork
@@ -44,6 +49,27 @@ def start_job(step: Step, request: JobRequest, run: RunContext) -> AbstractConte
     if run.profile.cluster and step.needs is Needs.GPU and not step.has_ranks:
         return _in_a_pod(step, run)
     return launch(request)
+
+
+def environment_on_cluster(step: Step, run: RunContext) -> dict[str, str]:
+    """What a step must be told whose ranks are on a cluster; nothing for any other."""
+    if run.profile.cluster is None or not step.has_ranks:
+        return {}
+    ranks = (
+        sys.executable,
+        "-P",
+        "-m",
+        "flows.gang_process",
+        run.profile_name,
+        training_name(run.config, run.settings),
+    )
+    flow_run, task_run = FlowRunContext.get(), TaskRunContext.get()
+    return {
+        RANKS_VARIABLE: json.dumps(ranks),
+        CHECKPOINT_STORE_VARIABLE: run.profile.cluster.storage.checkpoint_store or "",  # pods have no other's secret
+        FLOW_RUN_VARIABLE: str(flow_run.flow_run.id) if flow_run and flow_run.flow_run else "",
+        TASK_RUN_VARIABLE: str(task_run.task_run.id) if task_run else "",
+    }
 
 
 @contextmanager

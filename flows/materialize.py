@@ -21,9 +21,8 @@ from components.event_stream import event_of
 from components.lineage import StepRecord, published_record, send_records
 from components.run_step import find_published
 from components.step import Needs, Step
-from flows.cluster_run import environment_on_cluster
 from flows.corpus_on_ray import step_arguments
-from flows.job_place import start_job
+from flows.job_place import environment_on_cluster, start_job
 from flows.plan_run import cost_environment
 from flows.progress_page import ProgressPage
 from flows.run_context import RunContext

@@ -107,8 +107,8 @@ def connect(kubeconfig: Path | None, context: str | None = None, *, patience_sec
         else:
             config.load_kube_config(str(kubeconfig), context, settings, persist_config=False)
     except config.ConfigException as error:
-        where = "inside this pod" if kubeconfig is None else str(kubeconfig)
-        raise ClusterError(f"no cluster is known {where}: {error}; give a kubeconfig") from None
+        where = "inside this pod" if kubeconfig is None else f"by {kubeconfig}"
+        raise ClusterError(f"no cluster is known {where} ({error}); name a kubeconfig in KUBECONFIG") from None
     settings.retries = False  # `ask` asks again, with a deadline
     return Connection(client.ApiClient(settings), patience_seconds)
 
