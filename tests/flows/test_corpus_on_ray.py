@@ -13,13 +13,17 @@ import pytest
 from ruamel.yaml import YAML
 
 from components.catalog import step_named
-from components.config import load_config
-from components.errors import ParamsError
+from components.config import PipelineConfig, load_config
+from components.errors import ParamsError, WorkerError
 from components.lineage import published_record
+from components.run_step import run_step
 from components.settings import Settings
 from flows.corpus_on_ray import data_work_of, inside_workspace, ray_command
+from flows.job_place import start_job
+from flows.run_context import open_run
 from k8s.pod_rules import NO_DIGEST
 from k8s.profile import PROFILES_DIR, load_profile
+from k8s.request import JobRequest
 from tests.flows.test_materialize import call, heard, take_sources_from
 from tests.k8s.api_stand_in import ApiStandIn
 from tests.k8s.ray_controller import RayController, process_at_work
@@ -103,7 +107,7 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture
 def workspace(other_settings: Settings) -> Settings:
-    """With a few sources in many shards, and a profile whose pool is our cluster."""
+    """With a few sources in many shards, ingested, and a profile whose pool is our cluster."""
     sources = other_settings.workspace / "sources"
     sources.mkdir()
     for number in range(40):
@@ -117,7 +121,13 @@ def workspace(other_settings: Settings) -> Settings:
         "cpus_per_worker": 1,
     }
     (other_settings.workspace / PROFILE).write_text(json.dumps(profile))
+    for step in ("collect_opt_outs", "ingest_sources"):
+        run_step(step_named(step), config_of(other_settings), other_settings)
     return other_settings
+
+
+def config_of(settings: Settings) -> PipelineConfig:
+    return load_config(settings.workspace / "params.yaml")
 
 
 def change(settings: Settings, section: str, key: str, value: Any) -> None:
@@ -146,14 +156,13 @@ def controller(api: ApiStandIn, cluster: Any, workspace: Settings) -> Iterator[R
 
 
 def lose_the_node_at_work(cluster: Any, lost: list[Any], enough: threading.Event) -> None:
-    """As a cloud takes a spot node back: all its processes at once. Another node comes in its place."""
+    """As a cloud takes a spot node back: all its processes at once."""
     while not enough.wait(0.01):
         process = process_at_work("ray::_call")
         for node in cluster.worker_nodes if process else ():
             if process and node.all_processes["raylet"][0].process.pid == process.ppid():
                 cluster.remove_node(node, allow_graceful=False)
                 lost.append(node)
-                cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
                 return
 
 
@@ -180,9 +189,7 @@ def test_a_flow_makes_an_artifact_on_ray_though_a_node_is_lost_and_the_record_is
     assert on_ray.provenance.image_digest == "sha256:" + "ab" * 32
 
     shutil.rmtree(workspace.artifacts_dir / "quality_files")
-    assert call(house, workspace, "make_on", ["local", "quality_files"])[-1][0] == "returned"
-    local = published_record("quality_files", workspace)
-    assert local
+    local = run_step(step_named("filter_quality"), config_of(workspace), workspace)
     assert local.identity() == on_ray.identity()
 
 
@@ -197,9 +204,14 @@ def test_a_mistake_of_a_person_comes_out_as_its_sentence(
     assert not [path for path in api.objects if "/rayjobs/" in path]
 
 
-def test_a_cluster_that_is_away_is_one_sentence(house: Any, workspace: Settings, api: ApiStandIn):
-    """And so is one that refuses."""
+def test_a_cluster_that_refuses_is_one_sentence_and_nobody_is_let_in(
+    workspace: Settings, api: ApiStandIn, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("STARLOOM_WORKSPACE", str(workspace.workspace))
+    step = step_named("filter_quality")
     api.refusals.append(("GET", "/rayjobs/", 403, "rayjobs.ray.io is forbidden"))
-    what, kind, sentence = call(house, workspace, "make_on", [PROFILE, "quality_files"])[-1]
-    assert (what, kind) == ("raised", "WorkerError"), sentence
-    assert sentence.startswith("filter_quality: not allowed to get RayJob filter-quality-")
+    with open_run("a test", "params.yaml", (), PROFILE) as run:
+        job = start_job(step, JobRequest(step.name, (), workspace.workspace), run)
+        with pytest.raises(WorkerError, match="filter_quality: not allowed to get RayJob filter-quality-"):
+            job.__enter__()
+        assert json.loads((workspace.state_dir / "lock-holder.json").read_text())["guest"] is None
