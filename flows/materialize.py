@@ -1,8 +1,8 @@
 """A target artifact becomes Prefect tasks, upstream first. The only file that makes tasks.
 
 Prefect's own cache is off: whether a step is made already is decided by `find_published`, which looks at the bytes. A
-step that is not made runs in a process of its own, so that its memory, its threads and its faults end with it. Only
-records travel between tasks, never data.
+step that is not made runs in a process of its own or on a cluster, so that its memory, its threads and its faults end
+with it. Only records travel between tasks, never data.
 """
 
 import logging

@@ -124,6 +124,11 @@ def test_the_environment_asks_for_the_cluster_and_the_record_is_the_local_one(
     assert record.identity() == small_corpus.record("unique_files").identity()
 
 
+def test_a_cluster_that_grows_is_told_how_much_may_wait(address):
+    with ray_cluster(address, workers=64):
+        assert current_runner().num_workers == 64
+
+
 def fail_at_three(number: int) -> int:
     if number == 3:
         raise ValueError("three is refused")

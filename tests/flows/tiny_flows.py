@@ -72,6 +72,14 @@ def make(target: str) -> dict[str, str]:
 
 
 @flow
+def make_on(asked: tuple[str, str]) -> dict[str, str]:
+    """As `make`, where the profile says: its name or file, and the artifact."""
+    profile, target = asked
+    with open_run("make_on", "params.yaml", (), profile) as run:
+        return {artifact: record.digest for artifact, record in materialize(target, run).items()}
+
+
+@flow
 def make_alone(step: str) -> str:
     """Run one step on what stands in the workspace; the digest of what it made."""
     with open_run("make_alone", "params.yaml") as run:
