@@ -78,7 +78,10 @@ class _RoomWatch:
 
     def _end(self) -> None:
         self.gave_up = True
-        self._give_up()
+        try:
+            self._give_up()
+        except ClusterError as error:  # whoever follows sees that it is deleted, or meets the same
+            print(error, file=sys.stderr)
 
 
 class ClusterTraining:
@@ -219,15 +222,18 @@ def _leave(training: ClusterTraining | None) -> int:
     if training is None or gang is None:
         return PREEMPTED_EXIT_CODE
     flow_run = os.environ.get(FLOW_RUN_VARIABLE)
+    goes_on = (
+        f"{gang.kind} {gang.name} goes on in {gang.namespace}; run again to follow it, or end it: "
+        f"kubectl -n {gang.namespace} delete {gang.kind.lower()} {gang.name}"
+    )
+    told = goes_on
     if flow_run and is_being_cancelled(UUID(flow_run)):
-        gang.cancel()
-        training.reports.failed(_PREEMPTED, f"the run was cancelled, and {gang.name} with it")
-    else:
-        training.reports.failed(
-            _PREEMPTED,
-            f"{gang.kind} {gang.name} goes on in {gang.namespace}; run again to follow it, or end it: "
-            f"kubectl -n {gang.namespace} delete {gang.kind.lower()} {gang.name}",
-        )
+        try:
+            gang.cancel()
+            told = f"the run was cancelled, and {gang.name} with it"
+        except ClusterError as error:
+            told = f"{error}; {goes_on}"
+    training.reports.failed(_PREEMPTED, told)
     return PREEMPTED_EXIT_CODE
 
 

@@ -79,7 +79,7 @@ def _container(cluster: Cluster, request: GangRequest, master_host: str) -> dict
 def _command(cluster: Cluster, request: GangRequest, master_host: str) -> list[str]:
     """No shell: Kubernetes itself puts the index of the pod in the place of `$(JOB_COMPLETION_INDEX)`."""
     if not request.agent:
-        return list(map(_literal, request.command))
+        return list(map(literal, request.command))
     options = (
         f"--nnodes={request.nodes}",
         f"--nproc-per-node={request.processes_per_node}",
@@ -89,7 +89,7 @@ def _command(cluster: Cluster, request: GangRequest, master_host: str) -> list[s
         "--max-restarts=0",  # ranks restart all together, which is the set's work
         f"--shutdown-timeout={cluster.grace_seconds - _SECONDS_TO_LEAVE}",  # torchrun's own 30 cut a checkpoint short
     )
-    return [*map(_literal, request.agent), *options, *map(_literal, request.command)]
+    return [*map(literal, request.agent), *options, *map(literal, request.command)]
 
 
 def _environment(cluster: Cluster, request: GangRequest) -> list[dict[str, Any]]:
@@ -102,12 +102,12 @@ def _environment(cluster: Cluster, request: GangRequest) -> list[dict[str, Any]]
         if cluster.storage.endpoint_url:
             values["AWS_ENDPOINT_URL"] = cluster.storage.endpoint_url
     index = {"name": _INDEX, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{_INDEX_ANNOTATION}']"}}}
-    return [index, *({"name": name, "value": _literal(values[name])} for name in sorted(values))]
+    return [index, *({"name": name, "value": literal(values[name])} for name in sorted(values))]
 
 
-def _literal(text: str) -> str:
-    """Kubernetes replaces `$(NAME)` in commands and values; two signs stand for one."""
-    return text.replace("$(", "$$(")
+def literal(text: str) -> str:
+    """For a command, an argument or a value, where Kubernetes replaces `$(NAME)` and takes `$$` for one sign."""
+    return text.replace("$", "$$")
 
 
 def asked_resources(cluster: Cluster, devices: int) -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from k8s.cluster_profile import DataWork
-from k8s.pod import WORKSPACE
+from k8s.pod import WORKSPACE, literal
 from k8s.pod_rules import RESTRICTED_CONTAINER, RESTRICTED_POD, pod_faults, pods_of
 
 WORK_LABELS: Mapping[str, str] = {"starloom/role": "data-work", "app.kubernetes.io/part-of": "starloom"}
@@ -43,7 +43,7 @@ def ray_job(
         "kind": "RayJob",
         "metadata": {"name": name, "namespace": work.namespace, "labels": dict(WORK_LABELS) | {_INSTANCE: name}},
         "spec": {
-            "entrypoint": _literal(shlex.join(command)),  # two shells read it; `ray job submit` quotes for the second
+            "entrypoint": literal(shlex.join(command)),  # two shells read it; `ray job submit` quotes for the second
             "submissionMode": "K8sJobMode",
             "submitterPodTemplate": submitter,
             "submitterConfig": {"backoffLimit": 2},  # a lost head comes back empty: then the command is given again
@@ -119,7 +119,7 @@ def _template(
     container: dict[str, Any] = {
         "name": name,
         "image": work.image,
-        "env": [{"name": key, "value": _literal(value)} for key, value in sorted(environment.items())],
+        "env": [{"name": key, "value": literal(value)} for key, value in sorted(environment.items())],
         "envFrom": [
             {"configMapRef": {"name": "starloom"}},
             {"configMapRef": {"name": "object-store"}},
@@ -149,11 +149,6 @@ def _template(
         ],
     }
     return {"metadata": {"labels": dict(WORK_LABELS) | {_INSTANCE: instance}}, "spec": spec}
-
-
-def _literal(text: str) -> str:
-    """Kubernetes replaces `$(NAME)` in arguments and values, and takes `$$` for one sign."""
-    return text.replace("$", "$$")
 
 
 def _resources(cpus: int, memory_gib: int) -> dict[str, Any]:

@@ -91,6 +91,10 @@ class RayRun(ClusterJob):
             raise ClusterError(mend)
         return outcome_of(self._seen, tuple(self._last_lines)) or Cancelled()
 
+    def is_over(self) -> bool:
+        """Whether its end was seen."""
+        return self._seen is not None and outcome_of(self._seen) is not None
+
     def stop_hearing(self) -> None:
         """End the threads that read; what runs goes on."""
         self._streams.stop()
@@ -113,6 +117,8 @@ def run_on_ray(
         run.start(lambda there: outcome_of(there) is None)
         yield run
     except ClusterError:
+        if run.is_over():
+            run.remove()
         raise
     except BaseException:
         run.remove()

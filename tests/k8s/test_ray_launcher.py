@@ -180,6 +180,7 @@ def test_a_deadline_is_a_sentence_and_not_tried_again(api: ApiStandIn, connectio
         ClusterError, match=r"was ended: The RayJob has passed it\.; mend deadline_seconds in data_work"
     ):
         played(api, connection, play)
+    assert JOB not in api.objects
 
 
 def test_an_operator_that_does_nothing_is_told(api: ApiStandIn, connection: Connection):
