@@ -21,6 +21,7 @@ STARLOOM_RECORD_STORE   where records and ledgers are kept beside the workspace,
                         or s3://bucket/prefix (default: none)
 STARLOOM_S3_ENCRYPTION  what S3 shall encrypt objects of the record store with: AES256, aws:kms or aws:kms:KEY
                         (default: what the bucket says)
+STARLOOM_PROFILE        where runs train that name no profile, a name or a .yaml file of the workspace (default: local)
 STARLOOM_DATABASE_URL   the PostgreSQL server on which the embedded servers keep what they know,
                         postgresql://USER:PASSWORD@HOST:PORT, with the databases starloom_prefect, starloom_mlflow and,
                         for the index of the lineage, starloom_lineage (default: none, SQLite in the workspace)
@@ -86,6 +87,7 @@ _VARIABLES = {
     "ranks": RANKS_VARIABLE,
     "record_store": RECORD_STORE_VARIABLE,
     "s3_encryption": "STARLOOM_S3_ENCRYPTION",
+    "profile": "STARLOOM_PROFILE",
     "database_url": DATABASE_VARIABLE,
 }
 
@@ -108,6 +110,7 @@ class Settings(BaseModel):
     ranks: tuple[str, ...] = ()
     record_store: Annotated[str, AfterValidator(_require_place)] | None = None
     s3_encryption: Annotated[str, AfterValidator(_require_encryption)] | None = None
+    profile: str = "local"
     database_url: Annotated[SecretStr, AfterValidator(_require_database)] | None = None
 
     @classmethod

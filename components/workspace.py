@@ -7,6 +7,7 @@ another machine bears the name of its job there, and passes while the holder has
 import json
 import os
 import time
+import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -54,6 +55,16 @@ def exclusive(settings: Settings, purpose: str) -> Generator[None]:
             os.environ[LOCK_HOLDER_VARIABLE] = outer
         (state / _HOLDER_FILE).unlink(missing_ok=True)
         lock.release()
+
+
+def workspace_id(settings: Settings) -> str:
+    """A name of its own that the workspace gets the first time, and keeps as long as its state."""
+    path = settings.state_dir / "workspace-id"
+    with storage_errors_told(settings.state_dir):
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(uuid.uuid4().hex)
+        return path.read_text()
 
 
 @contextmanager

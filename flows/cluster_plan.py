@@ -11,7 +11,7 @@ from components.errors import ParamsError
 from components.planning.placement import Placement, PodRanks, place_layout
 from components.settings import Settings
 from components.step import Step
-from components.workspace import LOCK_HOLDER_VARIABLE
+from components.workspace import LOCK_HOLDER_VARIABLE, workspace_id
 from flows.corpus_on_ray import ray_command, recipe_name
 from flows.plan_run import cost_environment, plan_run, refuse_what_cannot_run
 from flows.plan_tables import plan_tables
@@ -56,14 +56,21 @@ def tell_dry_run(
     print(f"\n{manifest_text(manifests)}", end="")  # as it is: to be piped, never folded
 
 
-def gang_of(threads_per_process: int, profile: Profile, placement: Placement, name: str) -> GangRequest:
-    """What the cluster is asked for: a training as `placement` deals it out, its request in the workspace."""
+def gang_of(
+    threads_per_process: int, profile: Profile, placement: Placement, name: str, owner: str | None = None
+) -> GangRequest:
+    """What the cluster is asked for: a training as `placement` deals it out, its request in the workspace.
+
+    `owner` is the workspace: without it two of the same recipe would take each other's gang for theirs.
+    """
     storage = profile.cluster.storage if profile.cluster else None
     environment = {
         "OMP_NUM_THREADS": str(threads_per_process),
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what torch's deterministic algorithms ask for on a GPU
         "PYTHONSAFEPATH": "1",  # what lies in the working directory is data, never a module
     }
+    if owner is not None:
+        environment["STARLOOM_OWNER"] = owner
     if profile.cluster and profile.cluster.pool.gpu_resource is None:
         environment["DS_ACCELERATOR"] = "cpu"  # else DeepSpeed searches for one
     return GangRequest(
@@ -90,6 +97,7 @@ def pod_of_step(
         "STARLOOM_WORKSPACE": WORKSPACE,
         "STARLOOM_EVENTS": "json",
         LOCK_HOLDER_VARIABLE: name,  # as the guest that the run lets in
+        "STARLOOM_OWNER": workspace_id(settings),
         "PYTHONUNBUFFERED": "1",
         "PYTHONSAFEPATH": "1",
         **cost_environment(profile),

@@ -10,6 +10,7 @@ from components.settings import Settings
 from flows.cluster_plan import gang_of, training_name
 from flows.plan_run import hardware_of
 from k8s.cluster_launcher import Connection, connect, gang_named
+from k8s.cluster_profile import is_placeholder
 from k8s.gang_manifests import GangError
 from k8s.gang_rules import ManifestError
 from k8s.profile import Profile
@@ -35,6 +36,19 @@ def open_connection(profile: Profile, patience_seconds: float = 300.0) -> Connec
         raise ServiceError(str(error)) from None
 
 
+def refuse_placeholders(profile: Profile) -> None:
+    """ParamsError if an image of the profile's cluster is none yet."""
+    cluster = profile.cluster
+    work = cluster.data_work if cluster else None
+    images = {"image": cluster.image if cluster else "", "data_work.image": work.image if work else ""}
+    for name, image in images.items():
+        if is_placeholder(image):
+            raise ParamsError(
+                f"--profile {profile.name}: cluster.{name} is a placeholder; copy the profile into the workspace, put "
+                "your image there, by its digest, and name that file"
+            )
+
+
 def refuse_unready_cluster(config: PipelineConfig, settings: Settings, profile: Profile) -> None:
     """Say before anything is run that the training could not be submitted; nothing for a profile without a cluster.
 
@@ -42,11 +56,7 @@ def refuse_unready_cluster(config: PipelineConfig, settings: Settings, profile: 
     """
     if profile.cluster is None:
         return
-    if profile.cluster.has_placeholder_image:
-        raise ParamsError(
-            f"--profile {profile.name}: cluster.image is a placeholder; copy the profile into the workspace, put your "
-            "training image there, by its digest, and name that file"
-        )
+    refuse_placeholders(profile)
     pretrain = config.pretrain
     placement = place_layout(pretrain.layout, hardware_of(profile, pretrain.layout.world_size).devices_per_node)
     request = gang_of(pretrain.threads_per_process, profile, placement, training_name(config, settings))

@@ -24,7 +24,7 @@ from flows import summary
 from flows.ask_lineage import model_registry, published, tell_downstream, tell_upstream
 from flows.cluster_plan import tell_dry_run
 from flows.corpus_on_ray import step_arguments
-from flows.forms import LOCAL, TrainCodeModelRequest
+from flows.forms import TrainCodeModelRequest
 from flows.plan_run import known_profile, plan_run, write_page
 from flows.plan_tables import plan_tables
 from flows.run_command import run_whole
@@ -89,8 +89,8 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Use this in place of pretrain.seed.")] = None,
     promote: Annotated[bool, typer.Option(help="Promote the new version if it is no worse.")] = True,
     profile: Annotated[
-        str, typer.Option(metavar="NAME", help="Where to train: of k8s/profiles, or your own .yaml.")
-    ] = LOCAL,
+        str | None, typer.Option(metavar="NAME", help="Where to train: of k8s/profiles, or your own .yaml.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print plan and manifests; start nothing.")] = False,
 ) -> None:
     """Run the whole pipeline, sources to champion.
@@ -102,7 +102,7 @@ def run(
     settings = _enter()
     request = _request(params, training_steps, seed, promote, profile)
     config = load_config(settings.workspace / params, request.overrides())
-    pool = known_profile(profile, settings.workspace)
+    pool = known_profile(profile or settings.profile, settings.workspace)
     if dry_run:
         tell_dry_run(config, settings, pool, step_arguments(str(params), request.overrides()), out)
         return
@@ -112,7 +112,7 @@ def run(
 @app.command(epilog=EPILOG)
 def plan(
     params: Annotated[Path, typer.Argument(help="Parameter file, relative to the workspace.")] = DEFAULT_PARAMS,
-    pool: Annotated[str, typer.Option(metavar="PROFILE", help="A profile of k8s/profiles, or a .yaml file.")] = LOCAL,
+    pool: Annotated[str, typer.Option(metavar="PROFILE", help="A profile of k8s/profiles, or a .yaml file.")] = "local",
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plan as a page, too.")] = None,
 ) -> None:
     """Work out a training on paper.
@@ -333,7 +333,7 @@ def _say(text: str) -> None:
 
 
 def _request(
-    params: Path, training_steps: int | None, seed: int | None, promote: bool, profile: str
+    params: Path, training_steps: int | None, seed: int | None, promote: bool, profile: str | None
 ) -> TrainCodeModelRequest:
     try:
         return TrainCodeModelRequest(

@@ -27,7 +27,6 @@ from ruamel.yaml.error import YAMLError
 
 from components.errors import ParamsError, StarloomError
 from components.settings import Settings
-from flows.forms import LOCAL
 from flows.services import WORK_POOL
 from k8s import work_pool as kubernetes
 
@@ -122,15 +121,12 @@ def kubernetes_pool(image: str) -> WorkPool:
     return WorkPool(kubernetes.WORK_POOL, "kubernetes", kubernetes.base_job_template(image))
 
 
-def register(settings: Settings, client: SyncPrefectClient, pool: WorkPool, profile: str = LOCAL) -> tuple[str, ...]:
-    """Bring `pool` and, in it, every deployment of prefect.yaml to what is said here and there; returns their names.
-
-    `profile` is what a run is given that names none, the nightly one for example.
-    """
+def register(settings: Settings, client: SyncPrefectClient, pool: WorkPool) -> tuple[str, ...]:
+    """Bring `pool` and, in it, every deployment of prefect.yaml to what is said here and there; returns their names."""
     entries = read_prefect_file(settings.workspace / "prefect.yaml").deployments
     _ensure_work_pool(pool, client)
     for entry in entries:
-        _register(entry, pool.name, profile, client)
+        _register(entry, pool.name, client)
     return tuple(entry.name for entry in entries)
 
 
@@ -143,11 +139,8 @@ def _ensure_work_pool(pool: WorkPool, client: SyncPrefectClient) -> None:
         client.update_work_pool(pool.name, WorkPoolUpdate(base_job_template=pool.base_job_template))
 
 
-def _register(entry: DeploymentEntry, pool: str, profile: str, client: SyncPrefectClient) -> None:
+def _register(entry: DeploymentEntry, pool: str, client: SyncPrefectClient) -> None:
     flow: Flow[..., Any] = load_flow_from_entrypoint(entry.entrypoint)
-    form = form_schema(flow)
-    (request,) = form["definitions"].values()
-    has_profile = "profile" in request["properties"] and profile != LOCAL
     client.create_deployment(
         flow_id=client.create_flow_from_name(flow.name),
         name=entry.name,
@@ -155,8 +148,7 @@ def _register(entry: DeploymentEntry, pool: str, profile: str, client: SyncPrefe
         description=flow.description,
         tags=list(entry.tags),
         work_pool_name=pool,
-        parameter_openapi_schema=form,
-        parameters={"request": {"profile": profile}} if has_profile else {},
+        parameter_openapi_schema=form_schema(flow),
         enforce_parameter_schema=True,
         pull_steps=[],
         schedules=[
@@ -175,7 +167,6 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.deployments")
     parser.add_argument("--pool", choices=(WORK_POOL, kubernetes.WORK_POOL), default=WORK_POOL)
     parser.add_argument("--image", help="image of the flow runs, by its digest; for the pool kubernetes")
-    parser.add_argument("--profile", default=LOCAL, help="where runs train that name none; a file of the workspace")
     asked = parser.parse_args(arguments)
     if (asked.pool == kubernetes.WORK_POOL) != bool(asked.image):
         parser.error("the pool kubernetes needs --image, and no other takes it")
@@ -183,7 +174,7 @@ def main(arguments: Sequence[str]) -> int:
     pool = kubernetes_pool(asked.image) if asked.image else process_pool(settings)
     try:
         with get_client(sync_client=True) as client:
-            names = register(settings, client, pool, asked.profile)
+            names = register(settings, client, pool)
     except StarloomError as error:
         print(error)
         return 2

@@ -18,17 +18,19 @@ ParamsFile = Annotated[
 ]
 """No part may begin with a dot: a path can neither be absolute nor leave the workspace."""
 
-LOCAL = "local"
-"""The profile of runs on this machine."""
-
 ProfileName = Annotated[
-    str,
+    Annotated[
+        str,
+        Field(
+            pattern=r"^([a-z0-9][a-z0-9-]*|[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*\.yaml)$",
+            max_length=255,
+        ),
+    ]
+    | None,
     Field(
         title="Profile",
         description="Where to train: a profile that comes with starloom, for example kind-cpu, or a .yaml file of the "
-        "workspace. local: on the machine of the run itself.",
-        pattern=r"^([a-z0-9][a-z0-9-]*|[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*\.yaml)$",
-        max_length=255,
+        "workspace. local: on the machine of the run itself. Empty: as the worker is set, see STARLOOM_PROFILE.",
     ),
 ]
 
@@ -59,7 +61,7 @@ class TrainCodeModelRequest(FlowRequest):
         ge=0,
         le=2**31 - 1,
     )
-    profile: ProfileName = LOCAL
+    profile: ProfileName = None
     promote_if_better: bool = Field(
         default=True,
         title="Promote if better",
@@ -76,7 +78,7 @@ class EvaluateModelRequest(FlowRequest):
     """Ask for an evaluation of the bundle that stands in the workspace."""
 
     params_file: ParamsFile = "params.yaml"
-    profile: ProfileName = LOCAL
+    profile: ProfileName = None
 
 
 class PromoteModelRequest(FlowRequest):

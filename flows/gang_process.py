@@ -20,12 +20,13 @@ from components.errors import StarloomError
 from components.event_stream import StepEvents
 from components.settings import Settings
 from components.training.on_pods import Deal, deals, for_pods, is_finished, read_training, write_training
+from components.workspace import workspace_id
 from flows.cluster_plan import gang_of
 from flows.cluster_run import FLOW_RUN_VARIABLE, TASK_RUN_VARIABLE, open_connection
 from flows.gang_page import GangPage, is_being_cancelled
 from flows.gang_reports import GangReports
 from flows.plan_run import hardware_of, known_profile
-from k8s.cluster_launcher import Connection, Gang, gang_named, submit
+from k8s.cluster_launcher import Connection, Gang, gang_named
 from k8s.cluster_profile import Shrink
 from k8s.failure_rules import MISTAKE_EXIT_CODE, PREEMPTED_EXIT_CODE
 from k8s.gang_manifests import GangError
@@ -93,8 +94,7 @@ class ClusterTraining:
         self._request = read_training(request_file)
         self._settings = settings
         self._page = _page(name)
-        notes = settings.state_dir / "gangs" / name
-        self.reports = GangReports(StepEvents(sys.stdout.fileno()), notes, self._request.work_dir, self._show)
+        self.reports = GangReports(StepEvents(sys.stdout.fileno()), self._request.work_dir, self._show)
         self.gang: Gang | None = None
         """The one at work."""
 
@@ -107,8 +107,7 @@ class ClusterTraining:
         hardware = hardware_of(self._profile, self._request.pretrain.layout.world_size)
         shrink = self._profile.cluster.shrink if self._profile.cluster else None
         left = list(deals(self._request, hardware, shrink.min_nodes if shrink else None))
-        gangs = [gang_named(connection, self._profile, self._asked(deal)) for deal in left]
-        left = left[next((number for number, gang in enumerate(gangs) if gang.is_kept()), 0) :]
+        left = left[self._begin_at(connection, left) :]
         outcome = None
         while outcome is None:
             deal = left.pop(0)
@@ -116,6 +115,16 @@ class ClusterTraining:
             if outcome is None:
                 self.reports.note(f"lost nodes did not come back; goes on with {left[0].told}")
         return outcome
+
+    def _begin_at(self, connection: Connection, left: list[Deal]) -> int:
+        """The deal that is at work already, else the first; what is left of the others is removed."""
+        gangs = [gang_named(connection, self._profile, self._asked(deal)) for deal in left]
+        chosen = next((number for number, gang in enumerate(gangs) if gang.is_kept()), 0)
+        self.gang = gangs[chosen]
+        for number, gang in enumerate(gangs):
+            if number != chosen and gang.observed() is not None:
+                gang.remove()  # two in one working directory would meet each other's lock
+        return chosen
 
     def _run_deal(self, connection: Connection, deal: Deal, shrink: Shrink | None) -> GangOutcome | None:
         """None if there was no room for it, and there may be for fewer."""
@@ -127,15 +136,25 @@ class ClusterTraining:
         if isinstance(outcome, Succeeded) and gang.was_adopted and not is_finished(self._request):
             gang.remove()  # it ended when nobody was there, and what it wrote was cleared away: its checkpoint is there
             outcome = self._follow(self._submit(connection, asked), asked, shrink)
+        if isinstance(outcome, Succeeded):
+            if not is_finished(self._request):
+                raise StarloomError(
+                    f"{asked.name} ended well and its artifact is not in {self._request.out}: its pods see another "
+                    "workspace; see where the claim of storage.workspace_claim leads"
+                )
+            if gang.kind == "Job":
+                gang.remove()  # else its service would stay
         return outcome
 
     def _asked(self, deal: Deal) -> GangRequest:
         pretrain = deal.request.pretrain
         name = self._name if deal.request == self._request else f"{self._name}-d{pretrain.layout.data}"
-        return gang_of(pretrain.threads_per_process, self._profile, deal.placement, name)
+        owner = workspace_id(self._settings)
+        return gang_of(pretrain.threads_per_process, self._profile, deal.placement, name, owner)
 
     def _submit(self, connection: Connection, asked: GangRequest) -> Gang:
-        self.gang = submit(connection, self._profile, asked)
+        self.gang = gang_named(connection, self._profile, asked)
+        self.gang.submit()
         verb = "goes on following" if self.gang.was_adopted else "submitted"
         self.reports.note(f"{verb} {self.gang.kind} {self.gang.name} in {self.gang.namespace}, {asked.nodes} pods")
         return self.gang
@@ -190,11 +209,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("request", type=Path)
     parser.add_argument("--parent", type=int, required=True, help="whose pipe is our standard input")
     asked = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _end)
-    threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
-    settings = Settings.from_environment()
     training = None
     try:
+        signal.signal(signal.SIGTERM, _end)
+        threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
+        settings = Settings.from_environment()
         profile = known_profile(asked.profile, settings.workspace)
         training = ClusterTraining(profile, asked.name, asked.request, settings)
         return exit_code_of(training.run(open_connection(profile)), training.reports)

@@ -21,16 +21,17 @@ _SECONDS_BETWEEN_NOTES = 1.0
 class GangReports:
     """Takes lines and changes of a gang, in the order in which they come."""
 
-    def __init__(self, events: StepEvents, notes: Path, work_dir: Path, show: Callable[[GangStatus], None]) -> None:
-        """`notes` is a directory for what is to be known the next time, `show` also gets each status."""
+    def __init__(self, events: StepEvents, work_dir: Path, show: Callable[[GangStatus], None]) -> None:
+        """`work_dir` is the training's, for what is to be known the next time; `show` also gets each status."""
         self._events = events
-        self._heard = notes / "heard.json"
-        self._held = HeldDevices(notes / "held.json", work_dir)
+        self._heard = work_dir / "heard.json"
+        self._held = HeldDevices(work_dir)
         self._show = show
         self._passed_on: dict[str, float] = read_numbers(self._heard)
         self._next_note = 0.0
         self._summary = ""
-        self._restarts = 0
+        self._restarts: int | None = None
+        """None before the first status."""
         self.failure: dict[str, Any] | None = None
         """What a rank told last before it failed, since the last restart."""
 
@@ -53,10 +54,11 @@ class GangReports:
     def status(self, status: GangStatus, devices_per_pod: int) -> None:
         """A change of where its pods are."""
         self._held.see(status, devices_per_pod)
-        if status.restarts > self._restarts:
+        if self._restarts is not None and status.restarts > self._restarts:
             why = f": {self.failure['text']}" if self.failure else ""
             self.note(f"all pods begin anew from the last checkpoint{why}")
-            self._restarts, self.failure = status.restarts, None
+            self.failure = None
+        self._restarts = status.restarts
         summary = summary_of(status)
         if summary != self._summary:
             self._summary = summary

@@ -16,11 +16,11 @@ class HeldDevices:
     A pod that vanishes between two looks has held its devices until the last.
     """
 
-    def __init__(self, notes: Path, work_dir: Path) -> None:
-        """`notes` keeps the figure of each pod; their sum goes to `work_dir`, where the step's cost is taken from."""
-        self._notes = notes
+    def __init__(self, work_dir: Path) -> None:
+        """The figure of each pod is kept in `work_dir`, and their sum, which the step's cost is taken from."""
+        self._notes = work_dir / "held.json"
         self._work_dir = work_dir
-        self._held: dict[str, float] = read_numbers(notes)
+        self._held: dict[str, float] = read_numbers(self._notes)
         self._running: dict[str, tuple[float, int]] = {}
         """Since when, and how many."""
 
@@ -28,7 +28,7 @@ class HeldDevices:
         """Take the pods as they are."""
         self._count()
         self._running = {}
-        for pod in status.pods:
+        for pod in (*status.pods, *status.leaving):
             if pod.held_since is None:
                 continue
             if pod.held_until is None:

@@ -13,7 +13,7 @@ from components.settings import CHECKPOINT_STORE_VARIABLE, RANKS_VARIABLE
 from components.step import Needs, Step
 from components.workspace import admitting
 from flows.cluster_plan import pod_of_step, training_name
-from flows.cluster_run import FLOW_RUN_VARIABLE, TASK_RUN_VARIABLE, open_connection
+from flows.cluster_run import FLOW_RUN_VARIABLE, TASK_RUN_VARIABLE, open_connection, refuse_placeholders
 from flows.corpus_on_ray import data_work_of, inside_workspace, ray_command, step_arguments
 from flows.run_context import RunContext
 from k8s.cluster_profile import DataWork
@@ -75,6 +75,7 @@ def environment_on_cluster(step: Step, run: RunContext) -> dict[str, str]:
 @contextmanager
 def _in_a_pod(step: Step, run: RunContext) -> Generator[RunningJob]:
     """ParamsError if the profile cannot hold it, WorkerError if the cluster refuses or does not answer."""
+    refuse_placeholders(run.profile)
     arguments = step_arguments(inside_workspace(run.params_file, run.settings.workspace), run.overrides)
     request = pod_of_step(step, run.config, run.settings, run.profile, arguments)
     try:

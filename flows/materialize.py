@@ -7,6 +7,7 @@ with it. Only records travel between tasks, never data.
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
@@ -19,7 +20,7 @@ from components.catalog import steps_toward
 from components.errors import PreemptedError, StarloomError
 from components.event_stream import event_of
 from components.lineage import StepRecord, published_record, send_records
-from components.run_step import find_published
+from components.run_step import find_published, plan_step
 from components.step import Needs, Step
 from flows.corpus_on_ray import step_arguments
 from flows.job_place import environment_on_cluster, start_job
@@ -33,6 +34,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _MAX_RESUMPTIONS = 3
+_SEEN_SECONDS, _POLL_SECONDS = 60.0, 0.5
+"""How long an artifact from another node is looked for: file systems on a network show it late."""
 _EXIT_ENDED_FROM_OUTSIDE = {137: "killed", 143: "told to end"}
 _GPUS = {Needs.CPU: 0, Needs.GPU: 1}
 _KINDS: dict[str, type[StarloomError]] = {
@@ -93,10 +96,30 @@ def _make(step: Step, run: RunContext) -> StepRecord:
         run.hear(step.name, {"event": "reused", "record": record.model_dump(mode="json")})
         return record
     _run_in_process(step, run, log)
-    record = published_record(step.output, run.settings)
-    if record is None:
-        raise StepFaultError(f"{step.name} ended well and {step.output} is not there")
+    record = _made(step, run)
+    if fault := send_records(run.settings):
+        log.warning("%s", fault)
     log.info("%s: made %s %s", step.name, step.output, record.digest[:12])
+    return record
+
+
+def _made(step: Step, run: RunContext) -> StepRecord:
+    """The record of what was asked for. On a cluster another node has put it there, perhaps into another workspace."""
+    record = published_record(step.output, run.settings)
+    if run.profile.cluster is None:
+        if record is None:
+            raise StepFaultError(f"{step.name} ended well and {step.output} is not there")
+        return record
+    fingerprint = plan_step(step, run.config, run.settings).fingerprint
+    deadline = time.monotonic() + _SEEN_SECONDS
+    while record is None or record.fingerprint != fingerprint:
+        if time.monotonic() > deadline:
+            raise StarloomError(
+                f"{step.name} ended well and the {step.output} of this workspace is not what it made: its pods see "
+                "another one; see where the claims of the profile lead"
+            )
+        time.sleep(_POLL_SECONDS)
+        record = published_record(step.output, run.settings)
     return record
 
 

@@ -15,7 +15,6 @@ from components.config import PipelineConfig, load_config
 from components.errors import StarloomError
 from components.settings import Settings
 from components.workspace import exclusive
-from flows.forms import LOCAL
 from flows.plan_run import known_profile
 from k8s.profile import Profile
 
@@ -68,13 +67,17 @@ def open_workspace(purpose: str) -> Generator[Settings]:
 
 @contextmanager
 def open_run(
-    purpose: str, params_file: str, overrides: tuple[str, ...] = (), profile: str = LOCAL
+    purpose: str, params_file: str, overrides: tuple[str, ...] = (), profile: str | None = None
 ) -> Generator[RunContext]:
-    """Hold the workspace with its parameters read; ParamsError comes before anything is run."""
+    """Hold the workspace with its parameters read; ParamsError comes before anything is run.
+
+    Without a profile it trains where the settings say.
+    """
     with open_workspace(purpose) as settings:
         config = load_config(settings.workspace / params_file, overrides)
-        known = known_profile(profile, settings.workspace)
-        yield RunContext(params_file, overrides, config, settings, profile, known, _listener.get())
+        name = profile or settings.profile
+        known = known_profile(name, settings.workspace)
+        yield RunContext(params_file, overrides, config, settings, name, known, _listener.get())
 
 
 class _OneSentence(logging.Filter):

@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from k8s.failure_rules import TRAINER
 from k8s.gang_follower import outcome_seen
-from k8s.gang_identity import difference, signed
+from k8s.gang_identity import difference, is_ours, signed
 from k8s.gang_manifests import Manifest, gang_manifests
 from k8s.gang_outcome import outcome_of
 from k8s.gang_rules import require_sound
@@ -120,7 +120,7 @@ def submit(connection: Connection, profile: Profile, request: GangRequest) -> "G
     that name.
     """
     gang = gang_named(connection, profile, request)
-    gang.start(lambda there: isinstance(outcome_of(there, ()), Succeeded | None))
+    gang.submit()
     return gang
 
 
@@ -242,16 +242,20 @@ class ClusterJob:
         )
         """Of the objects that tell of it."""
 
-    def start(self, may_stay: Callable[[Manifest], bool]) -> None:
-        """Make it, or find the same that is there; what may not stay is removed first and made anew.
+    def start(
+        self, is_over: Callable[[Manifest], bool], may_stay: Callable[[Manifest], bool] = lambda _: False
+    ) -> None:
+        """Make it, or find the same at work. One of ours that is over makes room, unless it is the same and may stay.
 
-        ClusterError if the cluster refuses, or has another of that name.
+        ClusterError if the cluster refuses, or has another at work under that name.
         """
-        there = self.observed()
+        there, last = self.observed(), self._manifests[-1]
         if there is not None:
-            _require_same(there, self._manifests[-1])
-            if not may_stay(there):
+            is_same = difference(there, last) is None
+            if is_ours(there) and is_over(there) and not (is_same and may_stay(there)):
                 self.remove()
+            else:
+                _require_same(there, last)
         for manifest in self._manifests:
             self.was_adopted = not _create(self._connection, manifest)
 
@@ -336,6 +340,13 @@ class Gang(ClusterJob):
     """A gang on the cluster; `submit` makes it."""
 
     _is_cancelled = False
+
+    def submit(self) -> None:
+        """As the function does."""
+        self.start(
+            lambda there: outcome_of(there, ()) is not None,
+            lambda there: isinstance(outcome_of(there, ()), Succeeded),
+        )
 
     def is_kept(self) -> bool:
         """Whether it is at work or has succeeded: then `submit` goes on with it."""

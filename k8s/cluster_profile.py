@@ -35,6 +35,11 @@ def _require_digest(image: str) -> str:
     return image
 
 
+def is_placeholder(image: str) -> bool:
+    """Whether nobody has put the digest of an image there yet."""
+    return image.endswith("0" * 64)
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -229,8 +234,3 @@ class Cluster(_Section):
     """From the request to end until the kill: for the step at work, its checkpoint, and the upload."""
     ttl_seconds: Annotated[int, Field(ge=0)]
     """How long what is finished can be looked at."""
-
-    @property
-    def has_placeholder_image(self) -> bool:
-        """Whether nobody has put the digest of an image there yet."""
-        return self.image.endswith("0" * 64)

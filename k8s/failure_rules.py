@@ -18,10 +18,10 @@ PREEMPTED_EXIT_CODE = 75
 _MISTAKE_INDEX, _FIRST_DISRUPTION_INDEX, _LAST_DISRUPTION_INDEX = 0, 1, 2
 
 
-def pod_failure_policy(gang: JobSetGang | IndexedJobGang) -> dict[str, Any]:
+def pod_failure_policy(gang: JobSetGang | IndexedJobGang, *, is_restarted: bool) -> dict[str, Any]:
     """Of the Job. The order counts: the JobSet's rules name these by their place."""
     rules = [_fail_job_on_exit(MISTAKE_EXIT_CODE)]
-    if isinstance(gang, JobSetGang) and gang.tells_failures_apart:
+    if isinstance(gang, JobSetGang) and gang.tells_failures_apart and is_restarted:
         # Ranks agree to stop, so the pods that were not disrupted end too, with 75, and mostly before the one that was.
         rules.append(_fail_job_on_exit(PREEMPTED_EXIT_CODE))
         rules.append({"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]})

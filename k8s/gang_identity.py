@@ -28,3 +28,8 @@ def difference(there: Manifest, manifest: Manifest) -> str | None:
         f"{namespace} has another {manifest['kind']} {name}, made from another profile or request; see whose it is, "
         f"and delete it: kubectl -n {namespace} delete {manifest['kind'].lower()} {name}"
     )
+
+
+def is_ours(there: Manifest) -> bool:
+    """Whether a launcher made it, whatever it was asked for."""
+    return FINGERPRINT in (there["metadata"].get("annotations") or {})

@@ -130,7 +130,7 @@ def _job_spec(cluster: Cluster, request: GangRequest) -> Manifest:
         "parallelism": request.nodes,
         "backoffLimit": 0,  # one pod made anew would meet ranks that hang in a collective with its dead predecessor
         "podReplacementPolicy": "Failed",
-        "podFailurePolicy": pod_failure_policy(cluster.gang),
+        "podFailurePolicy": pod_failure_policy(cluster.gang, is_restarted=request.is_restarted),
         "template": template,
     }
 

@@ -74,7 +74,8 @@ def _cause(failed: Observed, pods: list[Observed]) -> GangOutcome:
         return Infrastructure(f"it failed and no pod is left to say why: {reason}: {message}")
     if exit_code_of(first) == PREEMPTED_EXIT_CODE:
         return Preempted(f"pod {_name(first)} was asked to end and saved its work; run again to go on")
-    return Infrastructure(f"pod {_name(first)} {_how_it_ended(first)}; run again to go on from the last checkpoint")
+    told = f"pod {_name(first)} {_how_it_ended(first)}; run again to go on from the last checkpoint"
+    return Infrastructure(told, exit_code_of(first))
 
 
 def _disruption(pod: Observed, condition: Observed) -> GangOutcome:
@@ -98,11 +99,13 @@ def of_last_attempt(pods: Collection[Observed]) -> list[Observed]:
 
 def status_of(gang: Observed, pods: Iterable[Observed], waiting: str | None = None) -> GangStatus:
     """Where it is. The restarts are a JobSet's; a Job alone has none. `waiting` is why pods are not there."""
+    pods = list(pods)
     staying = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
     return GangStatus(
         is_suspended=bool(gang["spec"].get("suspend")),
         restarts=gang.get("status", {}).get("restarts") or 0,
         pods=tuple(sorted(map(_place, staying), key=lambda place: (place.index, place.name))),
+        leaving=tuple(_place(pod) for pod in pods if pod["metadata"].get("deletionTimestamp")),
         waits_for=waiting,
     )
 

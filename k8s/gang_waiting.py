@@ -9,8 +9,8 @@ from typing import Any
 Observed = dict[str, Any]
 
 _NOT_SEEN = (
-    "no Workload of Kueue is seen for it yet; see that Kueue runs, that its configuration manages JobSets, and that "
-    "the priority class exists"
+    "no Workload of Kueue is seen for it yet; see that Kueue runs, that its configuration manages JobSets, that the "
+    "priority class exists, and that this account may list workloads"
 )
 _MARK = " is forbidden: "
 _FAILED_CREATE = "FailedCreate"

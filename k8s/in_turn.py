@@ -26,6 +26,8 @@ def run_in_turn(address: str, command: Sequence[str]) -> int:
     `address` may name a driver, as SQLAlchemy's do. psycopg.Error if the database does not answer.
     """
     address = re.sub(r"^(postgresql|postgres)\+\w+://", "postgresql://", address)
+    if not address.startswith(("postgresql://", "postgres://")):  # libpq would say all of it, password and all
+        raise psycopg.OperationalError("its address does not begin with postgresql://")
     with psycopg.connect(
         address, autocommit=True, connect_timeout=_CONNECT_SECONDS, keepalives_idle=_KEEPALIVE_SECONDS
     ) as connection:

@@ -10,8 +10,9 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
 
-from k8s.cluster_launcher import Connection, Gang, submit
-from k8s.failure_rules import PREEMPTED_EXIT_CODE
+from k8s.cluster_launcher import Connection, Gang, gang_named
+from k8s.failure_rules import MISTAKE_EXIT_CODE, PREEMPTED_EXIT_CODE
+from k8s.gang_outcome import outcome_of
 from k8s.profile import Profile
 from k8s.request import (
     Cancelled,
@@ -21,9 +22,12 @@ from k8s.request import (
     GangOutcome,
     GangRequest,
     GangStatus,
+    Infrastructure,
     JobOutcome,
     Preempted,
     Succeeded,
+    TimedOut,
+    UserError,
 )
 
 _KEPT_LINES = 40
@@ -60,25 +64,31 @@ class PodJob:
         self._said.put(f"{self._gang.name}: {'; '.join([*where, *waits])}")
 
     def outcome(self) -> JobOutcome:
-        """How it ended. The exit code of a pod that ended by itself is in its last lines, if it said one."""
+        """How it ended; ClusterError if the cluster ended it at a deadline."""
         match self._outcome:
             case Succeeded() | Cancelled():
                 return self._outcome
             case Preempted() | Evicted():
-                return Failed(PREEMPTED_EXIT_CODE, (*self._last_lines, self._outcome.told))
+                exit_code = PREEMPTED_EXIT_CODE
+            case Infrastructure():  # a lost node has none: it is tried again
+                exit_code = self._outcome.exit_code or PREEMPTED_EXIT_CODE
+            case UserError():
+                exit_code = MISTAKE_EXIT_CODE
+            case TimedOut():
+                raise ClusterError(self._outcome.told)
             case Exception():
                 raise self._outcome
-            case _:
-                return Failed(1, (*self._last_lines, self._outcome.told))
+        return Failed(exit_code, (*self._last_lines, self._outcome.told))
 
 
 @contextmanager
 def run_in_pod(connection: Connection, profile: Profile, request: GangRequest) -> Generator[PodJob]:
     """Submit it, or find the same at work; leaving the block removes it, except when the cluster cannot be asked.
 
-    GangError, ManifestError and ClusterError as of `submit`.
+    One that is over is made anew. GangError, ManifestError and ClusterError as of `submit`.
     """
-    gang = submit(connection, profile, request)
+    gang = gang_named(connection, profile, request)
+    gang.start(lambda there: outcome_of(there, ()) is not None)  # a step runs only when its artifact is not there
     try:
         yield PodJob(gang)
     except ClusterError:

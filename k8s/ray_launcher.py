@@ -114,7 +114,7 @@ def run_on_ray(
         raise ClusterError(f"{faults[0]}; mend data_work in the profile")
     run = RayRun(connection, manifest, work.deadline_seconds + _BEYOND_DEADLINE_SECONDS)
     try:
-        run.start(lambda there: outcome_of(there) is None)
+        run.start(lambda there: outcome_of(there) is not None)
         yield run
     except ClusterError:
         if run.is_over():

@@ -95,6 +95,8 @@ class Infrastructure:
     """A process died, a node was lost, or nobody knows: the same again may go well, from the last checkpoint."""
 
     told: str
+    exit_code: int | None = None
+    """Of the pod that failed first, if it ended by itself; 137 if its memory ran out."""
 
 
 @dataclass(frozen=True)
@@ -148,5 +150,7 @@ class GangStatus:
     restarts: int
     pods: tuple[PodPlace, ...]
     """By index; those that are being removed are left out."""
+    leaving: tuple[PodPlace, ...] = ()
+    """Pods that are being removed: they have their devices until they have ended."""
     waits_for: str | None = None
     """Why pods are not there, in the cluster's words: what the queue lacks, or which quota forbids them."""

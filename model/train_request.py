@@ -13,6 +13,8 @@ from model.config import ModelConfig, PretrainConfig
 
 CHECKPOINTS_DIR = "checkpoints"
 METRICS_FILE = "metrics.jsonl"
+ARTIFACT_FILES = ("model.safetensors", "model_config.json", METRICS_FILE)
+"""What a finished training leaves in `out`, in the order in which it is written."""
 MISTAKE = 42
 """Exit code of a rank that met what a person must mend first: starting it again would end the same."""
 PREEMPTED = 75

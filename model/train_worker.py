@@ -40,7 +40,7 @@ from model.reporting import SilentSink, current_sink, reporting_to
 from model.source_blend import BlendError
 from model.text_codec import ByteLevelCodec, TextCodecError
 from model.token_shards import TokenShardError, TokenShards
-from model.train_request import CHECKPOINTS_DIR, METRICS_FILE, MISTAKE, PREEMPTED, TrainRequest
+from model.train_request import ARTIFACT_FILES, CHECKPOINTS_DIR, METRICS_FILE, MISTAKE, PREEMPTED, TrainRequest
 from model.training_errors import (
     CheckpointError,
     LayoutError,
@@ -169,9 +169,9 @@ def _start_of(request: TrainRequest, vocab_size: int) -> FirstState | None:
 def _write_artifact(request: TrainRequest, vocab_size: int, weights: bytes, metrics: MetricsLog) -> None:
     """The three files of the checkpoint artifact."""
     described = {"model": request.model.model_dump(mode="json"), "vocab_size": vocab_size}
-    write_durably(request.out / "model.safetensors", weights)
-    write_durably(request.out / "model_config.json", json.dumps(described, indent=2, sort_keys=True).encode() + b"\n")
-    write_durably(request.out / METRICS_FILE, metrics.content())
+    contents = (weights, json.dumps(described, indent=2, sort_keys=True).encode() + b"\n", metrics.content())
+    for name, content in zip(ARTIFACT_FILES, contents, strict=True):
+        write_durably(request.out / name, content)
 
 
 def _hang_seconds() -> float:

@@ -14,7 +14,7 @@ from components.planning.layout_plan import plan_layout
 from components.planning.placement import Placement, place_layout
 from model.durable_files import write_durably
 from model.token_shards import TokenShards
-from model.train_request import METRICS_FILE, TrainRequest
+from model.train_request import ARTIFACT_FILES, TrainRequest
 from model.training_errors import TrainingFailedError
 
 _PLACES = ("token_shards", "tokenizer", "work_dir", "out")
@@ -70,12 +70,12 @@ def write_training(request: TrainRequest, path: Path) -> None:
 
 
 def is_finished(request: TrainRequest) -> bool:
-    """Whether its artifact is there: the metrics are written last."""
-    return (request.out / METRICS_FILE).exists()
+    """Whether its artifact is there, whole."""
+    return all((request.out / name).exists() for name in ARTIFACT_FILES)
 
 
 def deals(request: TrainRequest, hardware: Hardware, min_nodes: int | None) -> Iterator[Deal]:
-    """As asked; then to fewer nodes, each with fewer replicas than the one before, as the plan says that they fit.
+    """As asked; then to fewer whole nodes, each to fewer than the one before, as the plan says that they fit.
 
     The global batch stays. Nothing else of the layout changes: tensor and pipeline are what the nodes are good at.
     None for `min_nodes` is that none are fewer.
@@ -83,7 +83,7 @@ def deals(request: TrainRequest, hardware: Hardware, min_nodes: int | None) -> I
     config = request.pretrain
     whole = place_layout(config.layout, hardware.devices_per_node)
     yield Deal(request, whole)
-    replicas = config.accumulation_steps * config.layout.data
+    replicas, most_nodes = config.accumulation_steps * config.layout.data, len(whole.pods)
     vocab_size = TokenShards(request.token_shards).vocab_size
     for data in range(config.layout.data - 1, 0, -1) if min_nodes else ():
         if replicas % data:
@@ -94,6 +94,8 @@ def deals(request: TrainRequest, hardware: Hardware, min_nodes: int | None) -> I
             placement = place_layout(layout, hardware.devices_per_node)
         except ParamsError:
             continue  # it fills no whole nodes
-        fits_between = (min_nodes or 1) <= len(placement.pods) < len(whole.pods)
-        if fits_between and not plan_layout(request.model, vocab_size, smaller, hardware).refusals:
+        nodes, processes = len(placement.pods), placement.processes_per_node
+        is_smaller = (min_nodes or 1) <= nodes < most_nodes and processes == whole.processes_per_node
+        if is_smaller and not plan_layout(request.model, vocab_size, smaller, hardware).refusals:
+            most_nodes = nodes
             yield Deal(request.model_copy(update={"pretrain": smaller}), placement)

@@ -103,17 +103,6 @@ def test_a_bad_parameter_is_refused_before_a_run_exists(house: Any, name: str, p
     assert started_by_hand() == before
 
 
-def test_runs_that_name_no_profile_train_where_the_registration_says(house: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(house.settings.workspace)
-    pool = process_pool(house.settings)
-    with SyncPrefectClient(house.settings.prefect_api_url) as client:
-        register(house.settings, client, pool, "kind-cpu")
-        told = {name: house.deployment(name)["parameters"] for name in ("train-code-model", "promote-model", "greet")}
-        register(house.settings, client, pool)
-    assert told == {"train-code-model": {"request": {"profile": "kind-cpu"}}, "promote-model": {}, "greet": {}}
-    assert house.deployment("train-code-model")["parameters"] == {}
-
-
 def test_registering_again_changes_nothing(house: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(house.settings.workspace)
     before = {entry.name: house.deployment(entry.name) for entry in ENTRIES}

@@ -385,5 +385,5 @@ def test_a_log_out_of_reach_ends_nothing(api: ApiStandIn, connection: Connection
 
 
 def test_a_missing_kubeconfig_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match="give a kubeconfig"):
+    with pytest.raises(ClusterError, match="name a kubeconfig in KUBECONFIG"):
         connect(tmp_path / "none")

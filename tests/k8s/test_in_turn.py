@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from k8s.in_turn import main
-from tests.flows.postgres_server import PostgresServer, private_postgres, system_programs
 from tests.k8s.rendered import OVERLAYS, of_kind, rendered
+from tests.postgres_server import PostgresServer, private_postgres, system_programs
 
 VARIABLE = "MLFLOW_BACKEND_STORE_URI"
 IN_TURN = (sys.executable, "-m", "k8s.in_turn", VARIABLE)

@@ -73,14 +73,14 @@ def test_production_with_its_digests_and_names_set_keeps_the_rules():
 
 
 @pytest.mark.parametrize(("overlay", "image"), [("local-kind", "starloom-worker"), ("production", "starloom-training")])
-def test_flow_runs_get_their_image_by_digest_and_the_profile_of_the_overlay(overlay: str, image: str):
+def test_flow_runs_get_their_image_and_the_profile_of_the_overlay(overlay: str, image: str):
     spec = of_kind(rendered(overlay), "Deployment")["starloom-platform/prefect-worker"]["spec"]["template"]["spec"]
     (register,), (worker,) = spec["initContainers"], spec["containers"]
     given = {variable["name"]: variable.get("value") for variable in register["env"]}
     assert image in given["FLOW_RUN_IMAGE"]
     assert (given["FLOW_RUN_IMAGE"] == worker["image"]) == (overlay == "local-kind")
-    assert given["TRAINING_PROFILE"] == "local"
-    assert register["command"][-4:] == ["--image", "$(FLOW_RUN_IMAGE)", "--profile", "$(TRAINING_PROFILE)"]
+    assert register["command"][-2:] == ["--image", "$(FLOW_RUN_IMAGE)"]
+    assert of_kind(rendered(overlay), "ConfigMap")["starloom-runs/starloom"]["data"]["STARLOOM_PROFILE"] == "local"
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

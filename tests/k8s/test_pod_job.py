@@ -1,12 +1,14 @@
 """A command in one pod, against the API's stand-in: what it says and how it ends reach whoever submitted it."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from k8s.cluster_launcher import Connection, connect
+from k8s.gang_manifests import gang_manifests
 from k8s.pod_job import run_in_pod
 from k8s.profile import load_profile
 from k8s.request import Cancelled, ClusterError, Failed, GangRequest, JobOutcome, Succeeded
@@ -85,9 +87,14 @@ def test_what_it_says_comes_line_by_line_and_then_its_end(api: ApiStandIn, conne
 
 @pytest.mark.parametrize(
     ("state", "exit_code"),
-    [({"phase": "Failed", "code": 2}, 1), ({"phase": "Failed", "disrupted": "EvictionByEvictionAPI"}, 75)],
+    [
+        ({"phase": "Failed", "code": 2}, 2),
+        ({"phase": "Failed", "code": 137, "why": "OOMKilled"}, 137),
+        ({"phase": "Failed", "disrupted": "EvictionByEvictionAPI"}, 75),
+        ({"phase": "Failed", "disrupted": "DeletionByTaintManager"}, 75),
+    ],
 )
-def test_one_that_fails_tells_its_last_lines_and_one_that_gave_way_is_tried_again(
+def test_one_that_fails_tells_its_last_lines_and_one_whose_node_was_taken_is_tried_again(
     api: ApiStandIn, connection: Connection, state: dict[str, Any], exit_code: int
 ) -> None:
     _, outcome = ran(api, connection, lambda api: end(api, FAILED, **state))
@@ -102,6 +109,21 @@ def test_one_that_somebody_deletes_is_cancelled(api: ApiStandIn, connection: Con
         api.put(f"{SETS}/{NAME}", api.objects[f"{SETS}/{NAME}"] | {"metadata": metadata})
 
     assert ran(api, connection, delete)[1] == Cancelled()
+
+
+def test_one_that_is_over_is_made_anew(api: ApiStandIn, connection: Connection) -> None:
+    with suppress(ClusterError), run_in_pod(connection, PROFILE, request()):
+        raise ClusterError("the API server is away")
+    end(api, DONE, phase="Succeeded", code=0)
+    with run_in_pod(connection, PROFILE, request()):
+        assert "conditions" not in api.objects[f"{SETS}/{NAME}"].get("status", {})
+
+
+def test_a_pod_that_was_taken_is_no_mistake_where_the_set_could_tell() -> None:
+    (jobset,) = gang_manifests(load_profile("spot-h100"), request())
+    (job,) = jobset["spec"]["replicatedJobs"]
+    assert len(job["template"]["spec"]["podFailurePolicy"]["rules"]) == 1  # 42 alone
+    assert [rule["action"] for rule in jobset["spec"]["failurePolicy"]["rules"]] == ["FailJobSet"]
 
 
 def test_one_whose_submitter_lost_the_cluster_goes_on_and_is_found(api: ApiStandIn, connection: Connection) -> None:
