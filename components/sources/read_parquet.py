@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from components.errors import SourceError
 from components.sources.config import HubSource, ParquetSource
+from components.sources.pinned_objects import PinnedObject, is_pin, read_pin
 from components.sources.source_files import Entry, FoundFile, Origin, Refusal, RefusedFile, unreadable
 
 _ROWS_AT_ONCE = 256
@@ -53,6 +54,8 @@ def list_tables(source: ParquetSource | HubSource, location: Path) -> list[Table
         tables = _on_the_hub(source)
     elif source.path.startswith("s3://"):
         tables = _in_s3(source)
+    elif is_pin(source.path):
+        tables = _pinned(source, location)
     else:
         tables = _on_disk(source, location)
     kept = [table for table in tables if not any(fnmatch.fnmatch(table.name, pattern) for pattern in source.exclude)]
@@ -204,6 +207,40 @@ def _in_s3(source: ParquetSource) -> list[TableFile]:
         for item in found
         if fnmatch.fnmatch(item["Key"], _PARQUET)
     ]  # fmt: skip
+
+
+def _pinned(source: ParquetSource, location: Path) -> list[TableFile]:
+    """The tables of a pin. Nobody is asked before one is opened: SourceError then if it is not what was pinned."""
+    pinned = [one for one in read_pin(location) if fnmatch.fnmatch(one.name, _PARQUET)]
+    return [TableFile(one.name, one.digest, lambda one=one: _fetch_version(source, one)) for one in pinned]
+
+
+def _fetch_version(source: ParquetSource, pinned: PinnedObject) -> IO[bytes]:
+    import boto3  # noqa: PLC0415 - see `_in_s3`
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    told = f"source {source.name!r}: version {pinned.version} of s3://{pinned.bucket}/{pinned.key}"
+    which = {"Bucket": pinned.bucket, "Key": pinned.key}
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - whoever reads it closes it
+    try:
+        client, version = boto3.client("s3"), {"VersionId": pinned.version}
+        there = client.head_object(**which, **version)
+        if (there["ETag"].strip('"'), there["ContentLength"]) != (pinned.etag, pinned.size_bytes):
+            raise SourceError(
+                f"{told} is not what {source.path} pins: it has ETag {there['ETag']} and {there['ContentLength']} "
+                "bytes; `dvc update` pins what is there now"
+            )
+        client.download_fileobj(**which, Fileobj=copy, ExtraArgs=version)
+    except (BotoCoreError, ClientError) as error:
+        copy.close()
+        raise SourceError(
+            f"{told} cannot be read ({error}); bring it back, or pin what is there now with `dvc update`"
+        ) from None
+    except SourceError:
+        copy.close()
+        raise
+    copy.seek(0)
+    return copy
 
 
 def _on_the_hub(source: HubSource) -> list[TableFile]:
