@@ -1,7 +1,7 @@
 """python -m tests.ceph_server -- COMMAND: runs a command against a real S3 server, Ceph's, that lives as long as it.
 
 A private cluster: one monitor, one OSD in memory, one RADOS gateway on a free port of 127.0.0.1, in a temporary
-directory. It wants Debian's `ceph-mon`, `ceph-osd` and `radosgw`, about 600 MB of memory, and no rights of root.
+directory. It wants Debian's `ceph-mon`, `ceph-osd` and `radosgw`, about 350 MB of memory, and no rights of root.
 """
 
 import json

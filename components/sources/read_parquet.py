@@ -184,17 +184,10 @@ def _in_s3(source: ParquetSource) -> list[TableFile]:
     client = boto3.client("s3")
 
     def opener(key: str) -> Callable[[], IO[bytes]]:
-        def fetch() -> IO[bytes]:
-            copy = tempfile.TemporaryFile()  # noqa: SIM115 - whoever reads it closes it
-            try:
-                client.download_fileobj(bucket, key, copy)
-            except (BotoCoreError, ClientError) as error:
-                copy.close()
-                raise OSError(str(error)) from None
-            copy.seek(0)
-            return copy
-
-        return fetch
+        told = f"source {source.name!r}: s3://{bucket}/{key}"
+        return lambda: _fetch(
+            told, lambda copy: client.download_fileobj(bucket, key, copy), "run again when S3 answers"
+        )
 
     try:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
@@ -217,13 +210,12 @@ def _pinned(source: ParquetSource, location: Path) -> list[TableFile]:
 
 def _fetch_version(source: ParquetSource, pinned: PinnedObject) -> IO[bytes]:
     import boto3  # noqa: PLC0415 - see `_in_s3`
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
     told = f"source {source.name!r}: version {pinned.version} of s3://{pinned.bucket}/{pinned.key}"
-    which = {"Bucket": pinned.bucket, "Key": pinned.key}
-    copy = tempfile.TemporaryFile()  # noqa: SIM115 - whoever reads it closes it
-    try:
-        client, version = boto3.client("s3"), {"VersionId": pinned.version}
+    which, version = {"Bucket": pinned.bucket, "Key": pinned.key}, {"VersionId": pinned.version}
+
+    def download(copy: IO[bytes]) -> None:
+        client = boto3.client("s3")
         there = client.head_object(**which, **version)
         if (there["ETag"].strip('"'), there["ContentLength"]) != (pinned.etag, pinned.size_bytes):
             raise SourceError(
@@ -231,13 +223,22 @@ def _fetch_version(source: ParquetSource, pinned: PinnedObject) -> IO[bytes]:
                 "bytes; `dvc update` pins what is there now"
             )
         client.download_fileobj(**which, Fileobj=copy, ExtraArgs=version)
-    except (BotoCoreError, ClientError) as error:
+
+    return _fetch(told, download, "bring it back, or pin what is there now with `dvc update`")
+
+
+def _fetch(told: str, download: Callable[[IO[bytes]], object], mend: str) -> IO[bytes]:
+    """An unnamed copy. SourceError if it cannot be had: what a table holds must not be missing from a corpus untold."""
+    from boto3.exceptions import Boto3Error  # noqa: PLC0415 - see `_in_s3`
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - whoever reads it closes it
+    try:
+        download(copy)
+    except BaseException as error:
         copy.close()
-        raise SourceError(
-            f"{told} cannot be read ({error}); bring it back, or pin what is there now with `dvc update`"
-        ) from None
-    except SourceError:
-        copy.close()
+        if isinstance(error, BotoCoreError | ClientError | Boto3Error):
+            raise SourceError(f"{told} cannot be read ({error}); {mend}") from None
         raise
     copy.seek(0)
     return copy
