@@ -76,7 +76,13 @@ class _Cluster:
         """What a program says that ends by itself."""
         with (self.place / "setup.log").open("ab") as log:
             done = subprocess.run(
-                (program, *self._config, *arguments), stdout=subprocess.PIPE, stderr=log, check=True, cwd=self.place
+                (program, *self._config, *arguments),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd=self.place,
+                check=True,
+                timeout=_START_SECONDS,
             )
         return done.stdout.decode()
 
@@ -109,7 +115,7 @@ def ceph_server() -> Iterator[S3Server]:
     try:
         with ExitStack() as held:
             yield _start(_Cluster(place), held)
-    except BaseException:
+    except Exception:
         if (place / "setup.log").exists():
             sys.stderr.write((place / "setup.log").read_text(errors="replace")[-4000:])
         raise
