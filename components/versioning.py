@@ -29,6 +29,7 @@ from components.errors import MissingInputError, VersioningError
 from components.fingerprint import canonical_json, digest_of
 from components.lineage import StepRecord, archive_record, published_record, read_record
 from components.settings import Settings
+from components.sources.read_parquet import digest_tables, list_tables
 from components.store import RECORD_FILE, publish, storage_errors_told, verify_files
 from components.workspace import exclusive
 
@@ -57,6 +58,8 @@ class DataVersion(BaseModel):
     """Hash of the records' digests: equal content, equal version."""
     code_commit: str
     artifacts: dict[str, VersionedArtifact]
+    pins: tuple[str, ...] = ()
+    """Files of the workspace that name versions of objects in S3 that the data were read from."""
 
 
 class Rollback(BaseModel):
@@ -67,7 +70,7 @@ class Rollback(BaseModel):
     version: DataVersion
     commit: str
     params_differences: tuple[str, ...]
-    """Parameters of the workspace that ask for other data than the version that is back."""
+    """Parameters and pins of the workspace that ask for other data than the version that is back."""
 
 
 def record_data_version(config: PipelineConfig, settings: Settings) -> DataVersion:
@@ -79,6 +82,7 @@ def record_data_version(config: PipelineConfig, settings: Settings) -> DataVersi
         for version in known:
             if version.digest == digest:
                 return version
+        pins = _pins(config, records, settings)
         md5s = _dvc_commit(DATA_ARTIFACTS[-1], settings)
         version = DataVersion(
             version=f"v{len(known) + 1}",
@@ -88,6 +92,7 @@ def record_data_version(config: PipelineConfig, settings: Settings) -> DataVersi
                 name: VersionedArtifact(digest=r.digest, record=r.record_digest(), dvc_md5=md5s[name])
                 for name, r in records.items()
             },
+            pins=tuple(pins),
         )
         commit = _commit_on_data_branch(
             settings,
@@ -95,6 +100,7 @@ def record_data_version(config: PipelineConfig, settings: Settings) -> DataVersi
                 "dvc.lock": (settings.workspace / "dvc.lock").read_bytes(),
                 "params.yaml": _params_text(config, settings),
                 VERSION_FILE: canonical_json(version.model_dump(mode="json")) + b"\n",
+                **pins,
             },
             f"Data version {version.version}\n\n{digest}",
         )
@@ -128,7 +134,8 @@ def data_version_of(settings: Settings) -> DataVersion | None:
 def rollback_data(version_name: str, settings: Settings, *, restore_params: bool = False) -> Rollback:
     """Bring the artifacts of an older version back, as a new commit on the data branch.
 
-    Every byte is fetched and verified against its record before anything in the workspace is replaced.
+    Every byte is fetched and verified against its record before anything in the workspace is replaced. Parameters and
+    pins, which say what the next run asks for, come back with `restore_params` alone; else it is told how they differ.
     """
     known = {version.version: version for version in data_versions(settings)}
     if version_name not in known:
@@ -146,17 +153,21 @@ def rollback_data(version_name: str, settings: Settings, *, restore_params: bool
         lock = _git_bytes(settings, "show", f"{tag}:dvc.lock")
         (settings.workspace / "dvc.lock").write_bytes(lock)
         params = _git_bytes(settings, "show", f"{tag}:params.yaml")
+        pins = {path: _git_bytes(settings, "show", f"{tag}:{path}") for path in version.pins}
         if restore_params:
             _replace_params(params, settings)
+            _replace_pins(pins, settings)
         files = {
             "dvc.lock": lock,
             "params.yaml": params,
             VERSION_FILE: _git_bytes(settings, "show", f"{tag}:{VERSION_FILE}"),
+            **pins,
         }
         commit = _commit_on_data_branch(
             settings, files, f"Roll back to data version {version_name}\n\n{version.digest}"
         )
-        return Rollback(version=version, commit=commit, params_differences=_params_differences(settings))
+        differences = _params_differences(settings) + _pin_differences(pins, settings)
+        return Rollback(version=version, commit=commit, params_differences=differences)
 
 
 def _fetch_verified(version: DataVersion, tag: str, staging: Path, settings: Settings) -> None:
@@ -191,10 +202,23 @@ def _dvc_commit(target: str, settings: Settings) -> dict[str, str]:
     # By its file: a bare stage name would be looked up in the current directory's dvc.yaml.
     stage = f"{settings.workspace / 'dvc.yaml'}:{step_making(target).name}"
     with _dvc_errors_told("commit"), _repo(settings) as repo:
+        _require_content_addressed(repo)
         repo.commit(stage, with_deps=True, force=True)
         md5s = _tell_real_params(records, settings)
         repo.push(targets=[stage], with_deps=True)
         return md5s
+
+
+def _require_content_addressed(repo: Repo) -> None:
+    """docs/decisions/0005-pinned-objects.md."""
+    name = repo.config["core"].get("remote")
+    remote = repo.config["remote"].get(name, {})
+    for option in ("version_aware", "worktree"):
+        if remote.get(option):
+            raise VersioningError(
+                f"DVC's remote {name!r} is set to {option}, from which no older data version comes back; remove that "
+                "line from .dvc/config"
+            )
 
 
 def _tell_real_params(records: Mapping[str, StepRecord], settings: Settings) -> dict[str, str]:
@@ -238,6 +262,43 @@ def _params_differences(settings: Settings) -> tuple[str, ...]:
                 if standing[section].get(key) != value
             ]
     return tuple(differences)
+
+
+def _pins(config: PipelineConfig, records: Mapping[str, StepRecord], settings: Settings) -> dict[str, bytes]:
+    """Path -> content of the pins that the sources were read by; a pin that was moved since is refused."""
+    pins: dict[str, bytes] = {}
+    for source in config.ingest_sources.pinned:
+        path = settings.workspace / source.path
+        made = next(record for record in records.values() if record.step == "ingest_sources")
+        if made.sources.get(source.name) != digest_tables(list_tables(source, path)):
+            raise VersioningError(
+                f"{source.path} pins other objects than {made.artifact} was made from; run `starloom run` first"
+            )
+        pins[source.path] = path.read_bytes()
+    return pins
+
+
+def _replace_pins(pins: Mapping[str, bytes], settings: Settings) -> None:
+    for path, content in pins.items():
+        standing = settings.workspace / path
+        if standing.exists():
+            kept = settings.state_dir / "pins-before-rollback" / path
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(standing, kept)
+        standing.parent.mkdir(parents=True, exist_ok=True)
+        standing.write_bytes(content)
+
+
+def _pin_differences(pins: Mapping[str, bytes], settings: Settings) -> tuple[str, ...]:
+    def is_other(path: str, content: bytes) -> bool:
+        standing = settings.workspace / path
+        return not standing.exists() or standing.read_bytes() != content
+
+    return tuple(
+        f"{path}: the data were read by the pin of their version, which is another"
+        for path, content in pins.items()
+        if is_other(path, content)
+    )
 
 
 def _version_at(tag: str, settings: Settings) -> DataVersion:

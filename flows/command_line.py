@@ -249,7 +249,7 @@ def promote(
 @rollback.command("data", epilog=EPILOG)
 def rollback_data_command(
     version: Annotated[str, typer.Argument(help="Data version to bring back, for example v1.")],
-    restore_params: Annotated[bool, typer.Option(help="Bring its params.yaml back too.")] = False,
+    restore_params: Annotated[bool, typer.Option(help="Bring its params.yaml and pins back too.")] = False,
 ) -> None:
     """Bring a data version back.
 
@@ -267,7 +267,7 @@ def rollback_data_command(
     )
     out.print(f"Commit {done.commit[:12]} on the branch data")
     for difference in done.params_differences:
-        out.print(f"params.yaml asks for other data: {difference}", markup=False)
+        out.print(f"The workspace asks for other data: {difference}", markup=False)
     if done.params_differences:
         out.print("The next run computes that anew; `--restore-params` brings the parameters back too.")
 

@@ -6,7 +6,7 @@ from concurrent.futures import Future, wait
 from time import monotonic
 from typing import Any
 
-from model.training_errors import TrainingFailedError
+from model.training_errors import RequestError, TrainingFailedError
 
 Exchange = Callable[[bytes], list[bytes]]
 """Gives every rank's payload to every rank, in the order of ranks; payloads are equally long."""
@@ -15,6 +15,8 @@ Note = Callable[[str], None]
 
 _SENTENCE_BYTES = 400
 _POLL_SECONDS = 1.0
+_OF_A_PERSON = "\1"
+"""Before the sentence of a RequestError."""
 _RUNS, _IS_DONE, _GIVES_UP = b"\0", b"\1", b"\2"
 
 
@@ -24,9 +26,11 @@ def tell_all(exchange: Exchange, sentence: str) -> list[str]:
     return [said.rstrip(b"\0").decode(errors="replace") for said in exchange(payload)]
 
 
-def require_success(exchange: Exchange, fault: str) -> None:
-    """Wait for all ranks; TrainingFailedError on all of them if one has a fault to tell."""
-    for said in tell_all(exchange, fault):
+def require_success(exchange: Exchange, fault: str | RequestError) -> None:
+    """Wait for all ranks; on all of them a fault that one has to tell is a RequestError or TrainingFailedError."""
+    for said in tell_all(exchange, f"{_OF_A_PERSON if isinstance(fault, RequestError) else ''}{fault}"):
+        if said.startswith(_OF_A_PERSON):
+            raise RequestError(said.removeprefix(_OF_A_PERSON))
         if said:
             raise TrainingFailedError(said)
 

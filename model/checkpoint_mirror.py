@@ -22,7 +22,7 @@ from model.checkpoint_commit import COMMIT_FILE, KEPT, METRICS_FILE, Commit, Dam
 from model.disks import Disk
 from model.durable_files import writing_to
 from model.remote_checkpoints import RemoteCheckpoints
-from model.training_errors import TrainingFailedError
+from model.training_errors import RequestError, TrainingFailedError
 
 _SECONDS_AT_THE_END = 600.0
 """How long the end of a run waits for its last upload; a preempted one may have less."""
@@ -104,14 +104,17 @@ class CheckpointMirror:
     def steps(self, note: Note) -> list[int]:
         """The committed steps of the store, ascending, at most the newest eight.
 
-        What killed attempts left half uploaded is ended. TrainingFailedError if the store cannot be used.
+        What killed attempts left half uploaded is ended. TrainingFailedError if the store cannot be used, which is a
+        RequestError if a person must mend something first.
         """
         steps: list[int] = []
-        fault = ""
+        fault: str | RequestError = ""
         if self.rank == 0:
             try:
                 steps = self.remote.steps()[-_LOOKED_AT:]
                 self._end_earlier_uploads(note)
+            except RequestError as error:
+                fault = error
             except TrainingFailedError as error:
                 fault = str(error)
         require_success(self.exchange, fault)
@@ -129,8 +132,10 @@ class CheckpointMirror:
         """
         job = self._thread.submit(self._fetch_share, step, needed)
         wait_for_all(self.exchange, job, self.beat)
-        damage = str(job.exception()) if isinstance(job.exception(), DamagedError) else ""
-        require_success(self.exchange, "" if damage else fault_of(job))
+        error = job.exception()
+        damage = str(error) if isinstance(error, DamagedError) else ""
+        told = error if isinstance(error, RequestError) else fault_of(job)
+        require_success(self.exchange, "" if damage else told)
         damages = [said for said in tell_all(self.exchange, damage) if said]
         if not damages:
             note(f"fetched the checkpoint of step {step} from {self.remote.url}")

@@ -19,8 +19,17 @@ from botocore.exceptions import ClientError
 
 from model.checkpoint_commit import COMMIT_FILE, DamagedError, step_name
 from model.durable_files import writing_to
-from model.s3_client import ABSENT, S3_FAULTS, abort_uploads, code_of, describe_fault, endpoint_of, open_client
-from model.training_errors import TrainingFailedError
+from model.s3_client import (
+    ABSENT,
+    S3_FAULTS,
+    abort_uploads,
+    code_of,
+    describe_fault,
+    endpoint_of,
+    is_mistake,
+    open_client,
+)
+from model.training_errors import RequestError, TrainingFailedError
 
 _PART_BYTES = 64 * 1024**2
 """Of a multipart upload: 10,000 parts, S3's limit, are 640 GB."""
@@ -31,7 +40,8 @@ _STEP = re.compile(r"step-(\d{8})/")
 class RemoteCheckpoints:
     """The checkpoints of a run under an `s3://bucket/prefix`.
 
-    Every method raises TrainingFailedError, one sentence with the mend, if the bucket cannot be used.
+    Every method raises TrainingFailedError, one sentence with the mend, if the bucket cannot be used, which is a
+    RequestError if a person must mend the address, the credentials or the bucket before it can.
     """
 
     def __init__(self, url: str, identity: Mapping[str, str]) -> None:
@@ -48,7 +58,7 @@ class RemoteCheckpoints:
             with self._faults_told():
                 self._client = open_client()
         except ValueError as error:
-            raise TrainingFailedError(str(error)) from None
+            raise RequestError(str(error)) from None
         self._endpoint = endpoint_of(self._client)
 
     @property
@@ -150,7 +160,8 @@ class RemoteCheckpoints:
             yield
         except S3_FAULTS as error:
             fault = describe_fault(error, self._endpoint, "STARLOOM_CHECKPOINT_STORE", "trains without it")
-            raise TrainingFailedError(f"the checkpoint store s3://{self._bucket} cannot be used: {fault}") from None
+            kind = RequestError if is_mistake(error) else TrainingFailedError
+            raise kind(f"the checkpoint store s3://{self._bucket} cannot be used: {fault}") from None
 
 
 def _with_steps(keys: list[str], prefix: str) -> Iterator[tuple[int, str]]:

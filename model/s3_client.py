@@ -5,6 +5,7 @@ Credentials and endpoint are boto3's own. No clause tells a credential, nor what
 
 import math
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from botocore.exceptions import (
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
+    ParamValidationError,
     PartialCredentialsError,
 )
 
@@ -31,6 +33,10 @@ _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
 _ATTEMPTS = 3
 _REFUSED = {401, 403}
+_OF_THE_SETTINGS = {"AccessDenied", "InvalidAccessKeyId", "InvalidBucketName", "NoSuchBucket", "SignatureDoesNotMatch"}
+_SKEWED = "RequestTimeTooSkewed"
+_LARGEST_SKEW_SECONDS = 900
+"""Of two clocks, S3's limit."""
 
 
 def open_client(**options: Any) -> Any:
@@ -42,7 +48,11 @@ def open_client(**options: Any) -> Any:
     retries: Any = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
     config = Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries=retries, **options)
     try:
-        return boto3.Session().client("s3", config=config)
+        client = boto3.Session().client("s3", config=config)
+        parts = urlsplit(client.meta.endpoint_url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:  # or the port raises
+            raise ValueError
+        return client
     except ValueError:
         raise ValueError("AWS_ENDPOINT_URL is no address; give http://HOST:PORT or https://HOST") from None
 
@@ -73,6 +83,15 @@ def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def is_mistake(error: BaseException) -> bool:
+    """Whether S3 will say the same until a person mends the settings, the bucket or the rights on it."""
+    match _innermost(error):
+        case ClientError() as fault:
+            return code_of(fault) in _OF_THE_SETTINGS
+        case fault:
+            return isinstance(fault, ParamValidationError)
+
+
 def describe_fault(error: BaseException, endpoint: str, setting: str, unset: str) -> str:
     """What is wrong, as a clause with the mend: `setting` names the bucket, and `unset` says what its absence does."""
     match _innermost(error):
@@ -88,7 +107,9 @@ def describe_fault(error: BaseException, endpoint: str, setting: str, unset: str
             )
         case ClientError() as fault if code_of(fault) == "NoSuchBucket":
             return f"{endpoint} has no such bucket; create it or mend {setting}"
-        case ClientError() as fault if code_of(fault) == "RequestTimeTooSkewed":
+        case ParamValidationError():
+            return f"a bucket has no such name; mend {setting}"
+        case ClientError() as fault if _is_skewed(fault):
             return f"the clock of {endpoint} and the one of this machine differ by minutes; set the wrong one"
         case ClientError() as fault if fault.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in _REFUSED:
             return (
@@ -99,6 +120,18 @@ def describe_fault(error: BaseException, endpoint: str, setting: str, unset: str
             return f"{endpoint} answers {fault.operation_name} with {code_of(fault)}; see its log"
         case fault:
             return f"boto3 raises {type(fault).__name__}; mend its configuration"
+
+
+def _is_skewed(refused: ClientError) -> bool:
+    """By the code or, as the answer to a HEAD has none, by the server's own clock."""
+    if code_of(refused) != "403":
+        return code_of(refused) == _SKEWED
+    said = refused.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+    try:
+        skew = datetime.now(UTC) - parsedate_to_datetime(said)
+    except (TypeError, ValueError):  # none, or one without a zone
+        return False
+    return abs(skew.total_seconds()) > _LARGEST_SKEW_SECONDS
 
 
 def _innermost(error: BaseException) -> BaseException:

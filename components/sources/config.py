@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.section import Section
+from components.sources.pinned_objects import is_pin
 
 
 class _Source(BaseModel):
@@ -47,10 +48,17 @@ class ArchiveSource(_Source):
 class ParquetSource(_Source):
     """Parquet files with the columns of The Stack: one file, or all under a directory or an `s3://bucket/prefix`.
 
-    `repository` and `license` stand for rows that name none.
+    A path that ends in `.dvc` is a pin in the workspace (`pinned_objects.py`): versions of objects in S3. `repository`
+    and `license` stand for rows that name none.
     """
 
     kind: Literal["parquet"]
+
+    @model_validator(mode="after")
+    def _pin_is_in_the_workspace(self) -> "ParquetSource":
+        if is_pin(self.path) and (self.path.startswith("/") or ".." in self.path.split("/")):
+            raise ValueError(f"the pin {self.path!r} is not in the workspace; move it there and mend its path")
+        return self
 
 
 class HubSource(_Source):
@@ -72,6 +80,11 @@ class IngestSourcesConfig(Section):
     """A larger file is dropped unread."""
     shard_bytes: Annotated[int, Field(ge=1024)]
     """A shard is closed when its text reaches this size."""
+
+    @property
+    def pinned(self) -> tuple[ParquetSource, ...]:
+        """The sources that are pins."""
+        return tuple(source for source in self.sources if isinstance(source, ParquetSource) and is_pin(source.path))
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "IngestSourcesConfig":

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from components.errors import SourceError
 from components.sources.config import HubSource, ParquetSource
+from components.sources.pinned_objects import PinnedObject, is_pin, read_pin
 from components.sources.source_files import Entry, FoundFile, Origin, Refusal, RefusedFile, unreadable
 
 _ROWS_AT_ONCE = 256
@@ -53,6 +54,8 @@ def list_tables(source: ParquetSource | HubSource, location: Path) -> list[Table
         tables = _on_the_hub(source)
     elif source.path.startswith("s3://"):
         tables = _in_s3(source)
+    elif is_pin(source.path):
+        tables = _pinned(source, location)
     else:
         tables = _on_disk(source, location)
     kept = [table for table in tables if not any(fnmatch.fnmatch(table.name, pattern) for pattern in source.exclude)]
@@ -181,17 +184,10 @@ def _in_s3(source: ParquetSource) -> list[TableFile]:
     client = boto3.client("s3")
 
     def opener(key: str) -> Callable[[], IO[bytes]]:
-        def fetch() -> IO[bytes]:
-            copy = tempfile.TemporaryFile()  # noqa: SIM115 - whoever reads it closes it
-            try:
-                client.download_fileobj(bucket, key, copy)
-            except (BotoCoreError, ClientError) as error:
-                copy.close()
-                raise OSError(str(error)) from None
-            copy.seek(0)
-            return copy
-
-        return fetch
+        told = f"source {source.name!r}: s3://{bucket}/{key}"
+        return lambda: _fetch(
+            told, lambda copy: client.download_fileobj(bucket, key, copy), "run again when S3 answers"
+        )
 
     try:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
@@ -204,6 +200,48 @@ def _in_s3(source: ParquetSource) -> list[TableFile]:
         for item in found
         if fnmatch.fnmatch(item["Key"], _PARQUET)
     ]  # fmt: skip
+
+
+def _pinned(source: ParquetSource, location: Path) -> list[TableFile]:
+    """The tables of a pin. Nobody is asked before one is opened: SourceError then if it is not what was pinned."""
+    pinned = [one for one in read_pin(location) if fnmatch.fnmatch(one.name, _PARQUET)]
+    return [TableFile(one.name, one.digest, lambda one=one: _fetch_version(source, one)) for one in pinned]
+
+
+def _fetch_version(source: ParquetSource, pinned: PinnedObject) -> IO[bytes]:
+    import boto3  # noqa: PLC0415 - see `_in_s3`
+
+    told = f"source {source.name!r}: version {pinned.version} of s3://{pinned.bucket}/{pinned.key}"
+    which, version = {"Bucket": pinned.bucket, "Key": pinned.key}, {"VersionId": pinned.version}
+
+    def download(copy: IO[bytes]) -> None:
+        client = boto3.client("s3")
+        there = client.head_object(**which, **version)
+        if (there["ETag"].strip('"'), there["ContentLength"]) != (pinned.etag, pinned.size_bytes):
+            raise SourceError(
+                f"{told} is not what {source.path} pins: it has ETag {there['ETag']} and {there['ContentLength']} "
+                "bytes; `dvc update` pins what is there now"
+            )
+        client.download_fileobj(**which, Fileobj=copy, ExtraArgs=version)
+
+    return _fetch(told, download, "bring it back, or pin what is there now with `dvc update`")
+
+
+def _fetch(told: str, download: Callable[[IO[bytes]], object], mend: str) -> IO[bytes]:
+    """An unnamed copy. SourceError if it cannot be had: what a table holds must not be missing from a corpus untold."""
+    from boto3.exceptions import Boto3Error  # noqa: PLC0415 - see `_in_s3`
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - whoever reads it closes it
+    try:
+        download(copy)
+    except BaseException as error:
+        copy.close()
+        if isinstance(error, BotoCoreError | ClientError | Boto3Error):
+            raise SourceError(f"{told} cannot be read ({error}); {mend}") from None
+        raise
+    copy.seek(0)
+    return copy
 
 
 def _on_the_hub(source: HubSource) -> list[TableFile]:

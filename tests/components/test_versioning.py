@@ -2,10 +2,11 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 from moto.server import ThreadedMotoServer
 
 from components.catalog import DATA_ARTIFACTS, step_making
@@ -14,8 +15,13 @@ from components.errors import CorruptArtifactError, MissingInputError, Versionin
 from components.fingerprint import digest_of
 from components.lineage import Provenance, StepRecord, published_record, write_record
 from components.settings import Settings
+from components.sources.config import ParquetSource
+from components.sources.ingest_sources import resolve_sources
+from components.sources.read_parquet import list_tables
 from components.store import digest_files, digest_of_files, verify_files
 from components.versioning import data_version_of, data_versions, record_data_version, rollback_data
+from tests.components.storage.s3_servers import remove_bucket
+from tests.model.s3_server import fresh_bucket, live_or_moto
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,10 +53,10 @@ def config(settings: Settings) -> PipelineConfig:
 
 
 @pytest.fixture
-def make(settings: Settings, config: PipelineConfig) -> Callable[[str], None]:
-    """Writes every data artifact with content `text` and a true record."""
+def make(settings: Settings, config: PipelineConfig) -> Callable[..., None]:
+    """Writes every data artifact with content `text` and a true record; `sources` are what raw_files was read from."""
 
-    def make_all(text: str) -> None:
+    def make_all(text: str, sources: Mapping[str, str] | None = None) -> None:
         for name in DATA_ARTIFACTS:
             step, place = step_making(name), settings.artifacts_dir / name
             shutil.rmtree(place, ignore_errors=True)
@@ -65,7 +71,7 @@ def make(settings: Settings, config: PipelineConfig) -> Callable[[str], None]:
                 digest=digest_of_files(files),
                 sections={step.name: getattr(config, step.name).model_dump(mode="json")},
                 inputs=inputs,
-                sources={},
+                sources={} if name != "raw_files" else dict(sources or {}),
                 summary={},
                 contract=None,
                 files=files,
@@ -214,6 +220,19 @@ def test_a_workspace_outside_git_is_told(
         record_data_version(config, settings)
 
 
+@pytest.mark.parametrize("option", ["version_aware", "worktree"])
+def test_a_remote_from_which_nothing_comes_back_is_refused(
+    settings: Settings, config: PipelineConfig, make: Callable[..., None], option: str
+) -> None:
+    make("one")
+    with (settings.workspace / ".dvc" / "config").open("a") as file:
+        file.write(f"    {option} = true\n")
+    on_s3 = settings.model_copy(update={"dvc_remote": "s3://nobody-is-asked/data"})
+    with pytest.raises(VersioningError, match=f"DVC's remote 'storage' is set to {option}, from which no older data"):
+        record_data_version(config, on_s3)
+    assert data_versions(settings) == []
+
+
 def test_the_remote_may_be_s3(
     settings: Settings, config: PipelineConfig, make: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,3 +260,47 @@ def test_the_remote_may_be_s3(
         assert (settings.artifacts_dir / "clean_files" / "part-00000.bin").read_text() == "clean_files one"
     finally:
         server.stop()
+
+
+def test_what_was_pinned_in_s3_belongs_to_the_version(
+    settings: Settings, config: PipelineConfig, make: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin = settings.workspace / "pins" / "stack.dvc"
+    source = ParquetSource(kind="parquet", name="s", path="pins/stack.dvc", repository="o/r", license=None, exclude=())
+    ingest = config.ingest_sources.model_copy(update={"sources": (source,)})
+    config = config.model_copy(update={"ingest_sources": ingest})
+    with live_or_moto() as running:
+        s3 = fresh_bucket(running)
+        for name, value in s3.environment.items():
+            monkeypatch.setenv(name, value)
+        s3.client.put_bucket_versioning(Bucket=s3.bucket, VersioningConfiguration={"Status": "Enabled"})
+        table = {"Bucket": s3.bucket, "Key": "stack/a.parquet"}
+        s3.client.put_object(**table, Body=b"the first")
+        pin.parent.mkdir()
+        with Repo(str(settings.workspace)) as repo:
+            repo.imp_url(f"s3://{s3.bucket}/stack", str(pin.with_suffix("")), version_aware=True, no_download=True)
+        first = pin.read_bytes()
+        make("one", resolve_sources(ingest, settings.workspace))
+        assert record_data_version(config, settings).pins == ("pins/stack.dvc",)
+        assert git(settings.workspace, "show", "data/v1:pins/stack.dvc") == first.decode().strip()
+
+        s3.client.put_object(**table, Body=b"the second")
+        with Repo(str(settings.workspace)) as repo:
+            repo.update([str(pin)], no_download=True)
+        second = pin.read_bytes()
+        make("two")
+        with pytest.raises(VersioningError, match=r"stack\.dvc pins other objects than raw_files was made from; run"):
+            record_data_version(config, settings)
+        make("two", resolve_sources(ingest, settings.workspace))
+        record_data_version(config, settings)
+
+        told = "pins/stack.dvc: the data were read by the pin of their version, which is another"
+        assert told in rollback_data("v1", settings).params_differences
+        assert pin.read_bytes() == second
+        assert told not in rollback_data("v1", settings, restore_params=True).params_differences
+        assert pin.read_bytes() == first
+        assert (settings.state_dir / "pins-before-rollback" / "pins" / "stack.dvc").read_bytes() == second
+        with list_tables(source, pin)[0].open() as stream:
+            assert stream.read() == b"the first"
+        assert git(settings.workspace, "show", "data:pins/stack.dvc") == first.decode().strip()
+        remove_bucket(s3.client, s3.bucket)

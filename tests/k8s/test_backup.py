@@ -23,7 +23,7 @@ def server() -> Iterator[S3Server]:
     with s3_server() as running:
         running.client.create_bucket(Bucket="backups")
         yield running
-        running.server.stop()
+        running.stop()
 
 
 @pytest.fixture(autouse=True)

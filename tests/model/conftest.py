@@ -9,8 +9,9 @@ from model.config import ModelConfig
 from model.document_index import Origin
 from model.special_tokens import STARCODER, STARCODER2
 from model.token_shards import ShardWriter
+from tests.components.storage.s3_servers import remove_bucket
 from tests.model.rank_server import RankServer
-from tests.model.s3_server import fresh_bucket, s3_server
+from tests.model.s3_server import fresh_bucket, live_or_moto
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -31,16 +32,18 @@ def ranks():
 
 @pytest.fixture(scope="session")
 def _running_s3():
-    with s3_server() as running:
+    with live_or_moto() as running:
         yield running
 
 
 @pytest.fixture
 def s3(_running_s3, monkeypatch):
-    """An empty bucket of a real S3 server, to which this process's environment points."""
+    """An empty bucket of an S3 server, to which this process's environment points."""
     for name, value in _running_s3.environment.items():
         monkeypatch.setenv(name, value)
-    return fresh_bucket(_running_s3)
+    bucket = fresh_bucket(_running_s3)
+    yield bucket
+    remove_bucket(bucket.client, bucket.bucket)
 
 
 @pytest.fixture(scope="session")

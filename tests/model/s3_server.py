@@ -1,25 +1,27 @@
-"""A real S3 on this machine: a server that ranks in other processes speak to as well."""
+"""An S3 server that ranks in other processes speak to as well: moto on this machine, or the environment's."""
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import boto3
 from moto.server import ThreadedMotoServer
 
+from tests.components.storage import s3_servers
 
-@dataclass
+
+@dataclass(frozen=True)
 class S3Server:
     """One that runs until it is stopped, and one bucket of it."""
 
-    server: ThreadedMotoServer
     environment: dict[str, str]
     """What makes boto3 speak to it."""
     client: Any
-    bucket: str
+    stop: Callable[[], None]
+    """Does nothing to one that is not ours."""
+    bucket: str = ""
 
     def objects(self) -> list[str]:
         """Their keys, in order."""
@@ -39,30 +41,28 @@ def nobody_answers() -> Iterator[str]:
 
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
-    """Started anew, with no bucket yet."""
+    """moto, started anew, with no bucket yet."""
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    environment = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test-key",
-        "AWS_SECRET_ACCESS_KEY": "test-secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    client = boto3.client(
-        "s3",
-        endpoint_url=environment["AWS_ENDPOINT_URL"],
-        aws_access_key_id="test-key",
-        aws_secret_access_key="test-secret",
-        region_name="us-east-1",
-    )
-    yield S3Server(server, environment, client, "")
+    reached = s3_servers.S3Server(f"http://{host}:{port}", "test-key", "test-secret")
+    yield S3Server(reached.environment, reached.client, server.stop)
     server.stop()
+
+
+@contextmanager
+def live_or_moto() -> Iterator[S3Server]:
+    """The server of STARLOOM_TEST_S3_ENDPOINT, and moto where there is none."""
+    live = s3_servers.live_server()
+    if live is None:
+        with s3_server() as running:
+            yield running
+    else:
+        yield S3Server(live.environment, live.client, lambda: None)
 
 
 def fresh_bucket(running: S3Server) -> S3Server:
     """A bucket of its own on a server that runs."""
-    name = f"bucket-{os.urandom(6).hex()}"
+    name = f"starloom-{os.urandom(6).hex()}"
     running.client.create_bucket(Bucket=name)
-    return S3Server(running.server, running.environment, running.client, name)
+    return replace(running, bucket=name)

@@ -1,4 +1,4 @@
-"""Both tiers together against a real S3 server; two ranks are two threads here. Seconds: below ten."""
+"""Both tiers together on moto or the environment's S3 server; two ranks are two threads here. Twenty seconds."""
 
 import shutil
 import threading
@@ -14,7 +14,7 @@ from model.checkpoint import Checkpoint, CheckpointStore
 from model.checkpoint_mirror import CheckpointMirror
 from model.disks import shared_disk
 from model.remote_checkpoints import RemoteCheckpoints
-from model.training_errors import CheckpointError, TrainingFailedError
+from model.training_errors import CheckpointError, RequestError, TrainingFailedError
 from tests.model.s3_server import S3Server, nobody_answers
 from tests.model.thread_ranks import Meeting, layout_of, state_of, together
 
@@ -58,7 +58,7 @@ class _Run:
         found = together(self.stores, lambda store: store.load_latest(self.note_of(store)))
         for said in found:
             if isinstance(said, Exception):
-                assert {str(other) for other in found} == {str(said)}  # all ranks say the same
+                assert {(type(other), str(other)) for other in found} == {(type(said), str(said))}  # of all ranks
                 raise said
         return found  # pyright: ignore[reportReturnType]
 
@@ -307,3 +307,9 @@ def test_a_store_that_is_down_at_the_start_is_an_error_since_it_may_hold_a_newer
             run.load()
     found = together(run.stores, lambda store: store.load_latest(print, to_export=True))
     assert [isinstance(one, Checkpoint) for one in found] == [is_one_on_the_disk] * 2
+
+
+def test_what_a_person_must_mend_in_the_store_is_a_mistake_on_every_rank(s3: S3Server, tmp_path: Path):
+    run = _Run(tmp_path, RemoteCheckpoints("s3://starloom-no-such-bucket", _RUN))
+    with pytest.raises(RequestError, match=r"has no such bucket; create it or mend STARLOOM_CHECKPOINT_STORE$"):
+        run.load()

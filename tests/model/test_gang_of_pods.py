@@ -1,6 +1,6 @@
 """A gang of pods from its own manifest: four processes with a disk each, an S3 between them, one of them killed.
 
-Real processes and a real S3 server; about a minute on two cores.
+Real processes, and moto or the S3 server that the environment names; about a minute on two cores.
 """
 
 import shutil

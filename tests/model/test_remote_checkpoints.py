@@ -1,7 +1,6 @@
-"""One rank's view of the store, against a real S3 server. Seconds: below ten."""
+"""One rank's view of the store, on moto or the S3 server that the environment names. Half a minute."""
 
-import http.server
-import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,15 @@ from boto3.s3.transfer import TransferConfig
 from model import remote_checkpoints
 from model.checkpoint_commit import DamagedError
 from model.remote_checkpoints import RemoteCheckpoints
-from model.training_errors import TrainingFailedError
+from model.training_errors import RequestError, TrainingFailedError
+from tests.components.storage.faulty_proxy import (
+    Fault,
+    FaultyProxy,
+    answers,
+    breaks_off,
+    does_and_answers,
+    faulty_proxy,
+)
 from tests.model.s3_server import S3Server, nobody_answers
 
 _RUN = {"model": "5f3b1c0d9e8a7766", "batch": "8"}
@@ -176,35 +183,101 @@ def test_a_server_that_is_down_is_told_without_what_may_be_secret(s3: S3Server, 
     )
 
 
-def test_an_endpoint_that_is_no_address_is_told(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "not an address")
-    with pytest.raises(TrainingFailedError, match=r"^AWS_ENDPOINT_URL is no address; give http://HOST:PORT or https"):
+@pytest.mark.parametrize(
+    "endpoint",
+    ["not an address", "localhost:9000", "http://", "ftp://127.0.0.1", "http://127.0.0.1:99999", "http://[::1"],
+)
+def test_an_endpoint_that_is_no_address_is_a_persons_mistake(endpoint: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(RequestError, match=r"^AWS_ENDPOINT_URL is no address; give http://HOST:PORT or https://HOST$"):
         RemoteCheckpoints("s3://bucket/x", _RUN)
 
 
-class _Refusing(http.server.BaseHTTPRequestHandler):
-    """Answers as S3 does to credentials that have no rights."""
-
-    def do_GET(self):
-        body = b"<Error><Code>AccessDenied</Code><Message>test-key may not</Message></Error>"
-        self.send_response(403)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+def test_a_bucket_of_no_bucket_s_name_is_a_persons_mistake(s3: S3Server):
+    with pytest.raises(RequestError, match=r"a bucket has no such name; mend STARLOOM_CHECKPOINT_STORE$"):
+        RemoteCheckpoints("s3://No Bucket!/x", _RUN).steps()
 
 
-def test_credentials_without_rights_are_told(s3: S3Server, monkeypatch: pytest.MonkeyPatch):
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Refusing) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        endpoint = f"http://127.0.0.1:{server.server_port}"
-        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-        with pytest.raises(TrainingFailedError) as told:
-            _store(s3).steps()
-        server.shutdown()
+@pytest.fixture
+def proxy(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
+    """What stands before the server; stores that are opened now go through it."""
+    with faulty_proxy(s3.environment["AWS_ENDPOINT_URL"]) as running:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", running.endpoint)
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("AccessDenied", RequestError),
+        ("InvalidAccessKeyId", RequestError),
+        ("SignatureDoesNotMatch", RequestError),
+        ("ExpiredToken", TrainingFailedError),  # the next attempt brings a new one
+    ],
+)
+def test_what_a_person_must_mend_is_told_from_what_may_pass(
+    s3: S3Server, proxy: FaultyProxy, code: str, kind: type[Exception]
+):
+    proxy.next(Fault("GET", "", 1, answers(403, code)))
+    with pytest.raises(TrainingFailedError) as told:
+        _store(s3).steps()
+    assert type(told.value) is kind
     assert str(told.value) == (
-        f"the checkpoint store s3://{s3.bucket} cannot be used: {endpoint} refuses ListObjectsV2 (AccessDenied); mend "
+        f"the checkpoint store s3://{s3.bucket} cannot be used: {proxy.endpoint} refuses ListObjectsV2 ({code}); mend "
         "the credentials or their rights on the bucket"
     )
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
+def test_clocks_that_differ_are_told(s3: S3Server, proxy: FaultyProxy, tmp_path: Path, method: str):
+    store = _store(s3)
+    _put(store, tmp_path, 4)
+    proxy.next(Fault(method, "", 1, answers(403, "RequestTimeTooSkewed", date="Wed, 01 Jan 2020 00:00:00 GMT")))
+    use = {"GET": store.steps, "PUT": lambda: store.commit(8, b"{}")}.get(
+        method, lambda: store.download(4, tmp_path / "metrics.jsonl")
+    )
+    with pytest.raises(TrainingFailedError) as told:
+        use()
+    assert type(told.value) is TrainingFailedError  # another node's clock may be right
+    assert str(told.value) == (
+        f"the checkpoint store s3://{s3.bucket} cannot be used: the clock of {proxy.endpoint} and the one of this "
+        "machine differ by minutes; set the wrong one"
+    )
+
+
+def test_a_server_that_is_troubled_is_asked_again(s3: S3Server, proxy: FaultyProxy, tmp_path: Path):
+    store = _store(s3)
+    faults = [
+        proxy.next(Fault("PUT", "metrics.jsonl", 1, answers(500, "InternalError"))),
+        proxy.next(Fault("PUT", "commit.json", 1, does_and_answers(500, "InternalError"))),
+        proxy.next(Fault("GET", "list-type=2", 2, answers(503, "SlowDown"))),
+        proxy.next(Fault("HEAD", "metrics.jsonl", 1, answers(503, "ServiceUnavailable"))),
+        proxy.next(Fault("GET", "metrics.jsonl", 1, breaks_off)),
+        proxy.next(Fault("DELETE", "commit.json", 1, answers(503, "SlowDown"))),
+    ]
+    _put(store, tmp_path, 4)
+    assert store.steps() == [4]
+    store.download(4, tmp_path / "metrics.jsonl")
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b"metrics.jsonl of 4"
+    store.remove(4)
+    assert s3.objects() == []
+    assert [fault.met for fault in faults] == [1, 1, 2, 1, 1, 1]
+
+
+def test_a_server_that_stays_troubled_is_told_after_three_tries(s3: S3Server, proxy: FaultyProxy):
+    fault = proxy.next(Fault("PUT", "", 99, answers(503, "SlowDown")))
+    with pytest.raises(TrainingFailedError, match=rf"{proxy.endpoint} answers PutObject with SlowDown; see its log"):
+        _store(s3).commit(4, b"{}")
+    assert fault.met == 3
+
+
+def test_a_file_that_fails_half_way_up_is_taken_back(
+    s3: S3Server, proxy: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(remote_checkpoints, "_PART_BYTES", 5 * 1024**2)
+    (tmp_path / "rank-00000.safetensors").write_bytes(bytes(11 * 1024**2))
+    proxy.next(Fault("PUT", "partNumber=2", 99, answers(500, "InternalError")))
+    with pytest.raises(TrainingFailedError, match=r"answers UploadPart with InternalError; see its log"):
+        _store(s3).upload(tmp_path / "rank-00000.safetensors", 4)
+    assert s3.objects() == []
+    assert not s3.client.list_multipart_uploads(Bucket=s3.bucket).get("Uploads")

@@ -1,4 +1,4 @@
-"""Whole runs that keep their checkpoints in a real S3 and lose their disk. Real ranks; about twenty seconds."""
+"""Whole runs that keep their checkpoints in S3 and lose their disk. Real ranks; about twenty seconds."""
 
 import re
 import shutil
@@ -89,7 +89,7 @@ def test_a_store_that_goes_down_costs_no_training_and_one_that_is_down_begins_no
             deadline = time.monotonic() + 60
             while not waits.exists() and time.monotonic() < deadline:
                 time.sleep(0.01)
-            running.server.stop()
+            running.stop()
             waits.unlink(missing_ok=True)
 
         thread = threading.Thread(target=stop_the_server)

@@ -107,6 +107,15 @@ def test_a_request_that_is_none_is_one_sentence(request_file: Path):
         _read_request(request_file.with_name("nothing.json"))
 
 
+def test_a_store_at_no_address_is_a_persons_mistake(request_file: Path, monkeypatch: pytest.MonkeyPatch):
+    request = TrainRequest.model_validate_json(request_file.read_bytes())
+    request_file.write_text(request.model_copy(update={"checkpoint_store": "s3://bucket/runs"}).model_dump_json())
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "no address")
+    failure = _refused(_start(request_file))
+    assert failure.kind == "RequestError"
+    assert failure.text == "AWS_ENDPOINT_URL is no address; give http://HOST:PORT or https://HOST"
+
+
 def test_what_a_person_must_mend_is_told_from_what_the_machines_did():
     told = {
         type(error).__name__: _exit_code(error)

@@ -18,6 +18,7 @@ from components.errors import SourceError
 from components.sources.config import IngestSourcesConfig
 from components.sources.ingest_sources import resolve_sources, run
 from components.tables import read_dropped, read_files
+from tests.components.storage.faulty_proxy import Fault, answers, faulty_proxy
 
 STACK = pa.table(
     {
@@ -155,6 +156,19 @@ def test_tables_in_s3_give_the_rows_that_they_give_on_disk(tmp_path, bucket):
     before = resolve_sources(on_s3, tmp_path)
     bucket.delete_object(Bucket="code", Key="stack/a.parquet")
     assert resolve_sources(on_s3, tmp_path) != before
+
+
+def test_a_table_in_s3_that_cannot_be_had_ends_the_step(tmp_path, bucket, monkeypatch):
+    """It is no damaged file: its rows would be missing from the corpus of a recipe that names them."""
+    for name, rows in (("a.parquet", STACK.slice(0, 1)), ("b.parquet", STACK.slice(1))):
+        pq.write_table(rows, tmp_path / name)
+        bucket.upload_file(str(tmp_path / name), "code", f"away/{name}")
+    with faulty_proxy(os.environ["AWS_ENDPOINT_URL"]) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        proxy.next(Fault("HEAD", "b.parquet", 99, answers(403, "AccessDenied")))
+        told = r"^source 'stack': s3://code/away/b\.parquet cannot be read \(.*Forbidden\); run again when S3 answers$"
+        with pytest.raises(SourceError, match=told):
+            ingest(tmp_path, config("s3://code/away"))
 
 
 def test_a_bucket_that_is_not_there_is_told(tmp_path, bucket):

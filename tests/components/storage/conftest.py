@@ -74,7 +74,10 @@ def moto() -> Iterator[Bucket]:
 def live() -> Iterator[Bucket]:
     server = live_server()
     if server is None:
-        pytest.skip("no S3 server: set STARLOOM_TEST_S3_ENDPOINT, STARLOOM_TEST_S3_ACCESS_KEY and _SECRET_KEY")
+        pytest.skip(
+            "no S3 server: set STARLOOM_TEST_S3_ENDPOINT, STARLOOM_TEST_S3_ACCESS_KEY and _SECRET_KEY, or let "
+            "`python -m tests.ceph_server -- COMMAND` start Debian's Ceph"
+        )
     with server.fresh_bucket() as name:
         yield Bucket(server, name)
 

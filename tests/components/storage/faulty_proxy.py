@@ -32,10 +32,11 @@ class Fault:
     met: int = 0
 
 
-def answers(status: int, code: str) -> Callable[[Callable[[], Answer]], Answer]:
-    """The server says that, and does nothing."""
+def answers(status: int, code: str, date: str | None = None) -> Callable[[Callable[[], Answer]], Answer]:
+    """The server says that, and does nothing; `date` is the time by its clock."""
     body = f"<Error><Code>{code}</Code><Message>Please try again.</Message></Error>".encode()
-    return lambda ask: Answer(status, [("Content-Type", "application/xml")], body)
+    headers = [("Content-Type", "application/xml"), *([("Date", date)] if date else [])]
+    return lambda ask: Answer(status, headers, body)
 
 
 def does_and_answers(status: int, code: str) -> Callable[[Callable[[], Answer]], Answer]:
@@ -102,7 +103,7 @@ def faulty_proxy(target: str) -> Iterator[FaultyProxy]:
             answer = answer or self._ask(body)
             self.send_response(answer.status)
             for name, value in answer.headers:
-                if name.lower() not in {*_HOP_BY_HOP, "content-length", "date", "server"}:
+                if name.lower() not in {*_HOP_BY_HOP, "content-length", "server"}:
                     self.send_header(name, value)
             length = dict((name.lower(), value) for name, value in answer.headers).get("content-length")
             self.send_header("Content-Length", length if self.command == "HEAD" and length else str(len(answer.body)))

@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import httpx
+from botocore.exceptions import ClientError
 
 REGION = "us-east-1"
 _ALL_OF_S3 = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:*"],"Resource":["*"]}]}'
@@ -37,6 +38,15 @@ class S3Server:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
+    @property
+    def test_environment(self) -> dict[str, str]:
+        """What makes the tests take it for their real server."""
+        return {
+            "STARLOOM_TEST_S3_ENDPOINT": self.endpoint,
+            "STARLOOM_TEST_S3_ACCESS_KEY": self.access_key,
+            "STARLOOM_TEST_S3_SECRET_KEY": self.secret_key,
+        }
+
     @cached_property
     def client(self) -> Any:
         """A client beside the store under test."""
@@ -58,12 +68,25 @@ class S3Server:
         bucket = f"starloom-{os.urandom(6).hex()}"
         self.client.create_bucket(Bucket=bucket)
         yield bucket
-        for upload in self.client.list_multipart_uploads(Bucket=bucket).get("Uploads", []):
-            self.client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-            for item in page.get("Contents", []):
-                self.client.delete_object(Bucket=bucket, Key=item["Key"])
-        self.client.delete_bucket(Bucket=bucket)
+        remove_bucket(self.client, bucket)
+
+
+def remove_bucket(client: Any, bucket: str) -> None:
+    """With all that is in it: older versions, unfinished uploads, and what a thread that still runs puts meanwhile."""
+    deadline = time.monotonic() + 30
+    while True:
+        for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", []):
+            client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+        for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
+            for item in page.get("Versions", []) + page.get("DeleteMarkers", []):
+                client.delete_object(Bucket=bucket, Key=item["Key"], VersionId=item["VersionId"])
+        try:
+            client.delete_bucket(Bucket=bucket)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "BucketNotEmpty" or time.monotonic() > deadline:
+                raise
+        else:
+            return
 
 
 @contextmanager

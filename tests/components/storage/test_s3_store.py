@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from pathlib import Path
 
 import httpx
@@ -94,11 +95,21 @@ def test_a_server_that_stays_troubled_is_told_after_three_tries(s3_place: Place,
     assert fault.met == 3
 
 
-def test_clocks_that_differ_are_told(s3_place: Place, proxy: FaultyProxy) -> None:
-    proxy.next(Fault("GET", "a", 99, answers(403, "RequestTimeTooSkewed")))
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
+def test_clocks_that_differ_are_told(s3_place: Place, proxy: FaultyProxy, method: str) -> None:
+    # The answer to a HEAD has no body, so no code: only the time of the server tells.
+    store = s3_place.store()
+    proxy.next(Fault(method, "", 1, answers(403, "RequestTimeTooSkewed", date="Wed, 01 Jan 2020 00:00:00 GMT")))
+    use = {"GET": store.get, "HEAD": store.stat, "PUT": lambda key: store.put_once(key, b"")}[method]
     told = f"the clock of {proxy.endpoint} and the one of this machine differ by minutes; set the wrong one$"
     with pytest.raises(StorageError, match=told):
-        s3_place.store().get("a")
+        use("a")
+
+
+def test_a_refusal_without_a_word_is_none_of_the_clock(s3_place: Place, proxy: FaultyProxy) -> None:
+    proxy.next(Fault("HEAD", "", 1, answers(403, "", date=formatdate(usegmt=True))))
+    with pytest.raises(StorageError, match=r"refuses HeadObject \(403\); mend the credentials or their rights"):
+        s3_place.store().stat("a")
 
 
 def test_who_was_first_is_told_so_though_the_answer_was_lost(s3_place: Place, proxy: FaultyProxy) -> None:
@@ -236,7 +247,8 @@ def test_an_object_without_a_digest_is_not_ours(s3_place: Place) -> None:
         s3_place.store().get("foreign")
 
 
-def test_an_endpoint_that_is_no_address_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "not an address")
+@pytest.mark.parametrize("endpoint", ["not an address", "http://", "ftp://127.0.0.1", "http://127.0.0.1:99999"])
+def test_an_endpoint_that_is_no_address_is_told(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     with pytest.raises(StorageError, match=r"^AWS_ENDPOINT_URL is no address; give http://HOST:PORT or https://HOST$"):
         S3Store("s3://bucket/x", SETTING)
