@@ -7,13 +7,13 @@ import pytest
 
 from components.errors import WorkspaceBusyError
 from components.settings import Settings
-from components.workspace import LOCK_HOLDER_VARIABLE, admitting, exclusive
+from components.workspace import LOCK_HOLDER_VARIABLE, admitting, exclusive, workspace_id
 
 HOLD = """
 import sys
 from pathlib import Path
 from components.settings import Settings
-from components.workspace import exclusive
+from components.workspace import exclusive, workspace_id
 with exclusive(Settings(workspace=Path(sys.argv[1])), "a test"):
     print("held", flush=True)
     sys.stdin.read()
@@ -90,3 +90,9 @@ def test_only_the_holder_admits(settings: Settings, holder: subprocess.Popen) ->
     with pytest.raises(WorkspaceBusyError, match=r"in use by process .* \(a test\)"):
         with admitting(settings, "deduplicate-0123456789ab"):
             pass
+
+
+def test_a_workspace_keeps_its_name_and_another_has_another(tmp_path: Path) -> None:
+    mine, other = Settings(workspace=tmp_path / "mine"), Settings(workspace=tmp_path / "other")
+    assert workspace_id(mine) == workspace_id(mine)
+    assert workspace_id(mine) != workspace_id(other)

@@ -127,3 +127,10 @@ def test_what_cannot_be_is_one_sentence(
     assert said.err.count("\n") == 1
     assert said.out == ""
     assert not (workspace / ".starloom").exists()
+
+
+def test_gangs_of_two_workspaces_are_two_though_their_recipe_is_one() -> None:
+    placement = place_layout(load_config(ROOT / "params.yaml").pretrain.layout, 1)
+    one, other = (gang_of(1, load_profile("kind-cpu"), placement, "pretrain-0", owner) for owner in ("one", "other"))
+    assert one.name == other.name
+    assert one != other  # so the launcher refuses the one where the other is at work
