@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from k8s.pod_rules import NO_DIGEST
+
 _DIGEST = re.compile(r"[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}")
 _MESSAGE_PATTERNS_SINCE = (0, 10)
 """JobSet that knows `onJobFailureMessagePatterns`: its changelog of v0.10.0, "distinguish retriable from non
@@ -37,7 +39,7 @@ def _require_digest(image: str) -> str:
 
 def is_placeholder(image: str) -> bool:
     """Whether nobody has put the digest of an image there yet."""
-    return image.endswith("0" * 64)
+    return image.endswith(NO_DIGEST)
 
 
 class _Section(BaseModel):

@@ -18,9 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
-from tests.components.storage.s3_servers import S3Server
+from tests.components.storage.s3_servers import S3Server, await_answer
 from tests.free_port import free_port
 
 _PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
@@ -140,21 +138,8 @@ def _start(cluster: _Cluster, held: ExitStack) -> S3Server:
     (keys,) = made["keys"]
     gateway = held.enter_context(cluster.daemon("radosgw", "--name", "client.gateway"))
     endpoint = f"http://127.0.0.1:{gateway_port}"
-    _await_answer(endpoint, gateway)
+    await_answer(endpoint, gateway, "radosgw", _START_SECONDS)
     return S3Server(endpoint, keys["access_key"], keys["secret_key"])
-
-
-def _await_answer(endpoint: str, gateway: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        assert gateway.poll() is None, "radosgw ended at its start"
-        assert time.monotonic() < deadline, f"radosgw did not answer within {_START_SECONDS} seconds"
-        try:
-            httpx.get(endpoint, timeout=5)
-        except httpx.TransportError:
-            time.sleep(0.1)
-        else:
-            return
 
 
 def main() -> int:

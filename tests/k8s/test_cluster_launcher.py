@@ -2,7 +2,6 @@
 
 import dataclasses
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +37,6 @@ SET = f"{SETS}/{NAME}"
 INSTANCE = "app.kubernetes.io/instance"
 DONE = condition("Completed", "AllJobsCompleted")
 WORN_OUT = condition("Failed", "ReachedMaxRestarts", "jobset failed due to reaching max number of restarts")
-
-
-@pytest.fixture
-def api() -> Iterator[ApiStandIn]:
-    stand_in = ApiStandIn()
-    stand_in.start()
-    yield stand_in
-    stand_in.stop()
-
-
-@pytest.fixture
-def kubeconfig(api: ApiStandIn, tmp_path: Path) -> Path:
-    return api.kubeconfig(tmp_path / "kubeconfig")
-
-
-@pytest.fixture
-def connection(kubeconfig: Path) -> Connection:
-    return connect(kubeconfig, patience_seconds=8.0)
 
 
 def profile(name: str = "h100-8x8") -> Profile:

@@ -1,13 +1,12 @@
 """A command in one pod, against the API's stand-in: what it says and how it ends reach whoever submitted it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from k8s.cluster_launcher import Connection, connect
+from k8s.cluster_launcher import Connection
 from k8s.gang_manifests import gang_manifests
 from k8s.pod_job import run_in_pod
 from k8s.profile import load_profile
@@ -21,19 +20,6 @@ SETS = "/apis/jobset.x-k8s.io/v1alpha2/namespaces/starloom-training/jobsets"
 POD = f"/api/v1/namespaces/starloom-training/pods/{NAME}-trainer-0-0"
 DONE = condition("Completed", "AllJobsCompleted")
 FAILED = condition("Failed", "FailedJobs")
-
-
-@pytest.fixture
-def api() -> Iterator[ApiStandIn]:
-    stand_in = ApiStandIn()
-    stand_in.start()
-    yield stand_in
-    stand_in.stop()
-
-
-@pytest.fixture
-def connection(api: ApiStandIn, tmp_path: Path) -> Connection:
-    return connect(api.kubeconfig(tmp_path / "kubeconfig"), patience_seconds=8.0)
 
 
 def request() -> GangRequest:

@@ -1,7 +1,7 @@
 """The launcher of RayJobs against a stand-in that speaks the API's paths and streams; the test plays KubeRay."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,19 +21,6 @@ JOB = f"{JOBS}/{NAME}"
 PODS = "/api/v1/namespaces/starloom-runs/pods"
 RUNNING = {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"}
 EXIT_2 = "Job entrypoint command failed with exit code 2, last available logs (truncated to 20,000 chars):\nsaid twice"
-
-
-@pytest.fixture
-def api() -> Iterator[ApiStandIn]:
-    stand_in = ApiStandIn()
-    stand_in.start()
-    yield stand_in
-    stand_in.stop()
-
-
-@pytest.fixture
-def connection(api: ApiStandIn, tmp_path: Path) -> Connection:
-    return connect(api.kubeconfig(tmp_path / "kubeconfig"), patience_seconds=8.0)
 
 
 def submitter(api: ApiStandIn, name: str = f"{NAME}-abcde", *, phase: str = "Running", code: int = 0) -> str:

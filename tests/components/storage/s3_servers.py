@@ -100,7 +100,7 @@ def moto_with_authentication() -> Iterator[S3Server]:
     environment = os.environ | {"INITIAL_NO_AUTH_ACTION_COUNT": "3"}
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _await(f"{endpoint}/moto-api/data.json", server)
+        await_answer(f"{endpoint}/moto-api/data.json", server, "moto")
         iam = S3Server(endpoint, "anyone", "anything").client_of("iam")
         iam.create_user(UserName="tester")
         made = iam.create_access_key(UserName="tester")["AccessKey"]
@@ -111,11 +111,12 @@ def moto_with_authentication() -> Iterator[S3Server]:
         server.wait(10)
 
 
-def _await(url: str, server: subprocess.Popen[bytes], seconds: float = 60) -> None:
+def await_answer(url: str, server: subprocess.Popen[bytes], name: str, seconds: float = 60) -> None:
+    """Until it answers anything over HTTP; a server that ends instead is told at once."""
     deadline = time.monotonic() + seconds
     while True:
-        assert server.poll() is None, "moto ended at its start"
-        assert time.monotonic() < deadline, f"moto did not answer within {seconds} seconds"
+        assert server.poll() is None, f"{name} ended at its start"
+        assert time.monotonic() < deadline, f"{name} did not answer within {seconds} seconds"
         try:
             httpx.get(url, timeout=5)
         except httpx.TransportError:
