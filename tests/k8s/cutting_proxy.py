@@ -66,7 +66,7 @@ class CuttingProxy:
             try:
                 server = socket.create_connection(self._server, timeout=10)
             except OSError:
-                client.close()
+                self._turn_away(client)
                 continue
             server.settimeout(None)
             with self._lock:
@@ -74,6 +74,14 @@ class CuttingProxy:
                 self.connections += 1
             for source, sink in ((client, server), (server, client)):
                 threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _turn_away(self, client: socket.socket) -> None:
+        """End the connection, not reset it: a close over bytes that nobody has read would be a reset."""
+        client.settimeout(10)
+        with client, contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(_PIECE_BYTES):
+                pass
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
